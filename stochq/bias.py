@@ -1,0 +1,305 @@
+"""Step bias: what a scheme's averages are wrong by because its step is not zero.
+
+The average of one step over its noise is a linear map of the density matrix. That map
+is built exactly, without sampling, and applied step by step; the difference to smaller
+steps is the bias. Sampling error never enters it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from itertools import combinations, product
+
+import numpy as np
+
+from stochq.arrays import Complexes, Floats, Operator, adjoint
+from stochq.lowering import Dynamics
+from stochq.schemes import EulerMaruyama, Exact, Heun, Scheme, Strang
+from stochq.schemes.flow import propagators
+from stochq.schemes.strang import has_flow, splitting_groups
+from stochq.schemes.traits import StepGrid, step_grid
+from stochq.structure import is_diagonal, spectral_range
+
+__all__ = ["default_scheme", "observable_ranges", "step_bias"]
+
+#: A map of a stack of density matrices (B, d, d).
+Map = Callable[[Complexes], Complexes]
+
+#: Below this dimension the one-step map is stored as a d^2 x d^2 matrix.
+DENSE_DIM = 16
+
+#: Floating-point operations that an exact bias may cost; beyond it is left unknown.
+WORK_LIMIT = 2e10
+
+#: Part of the largest possible sampling error that the default step may add as bias.
+BIAS_SHARE = 0.05
+
+
+def observable_ranges(dynamics: Dynamics) -> Floats:
+    """Return the largest minus the smallest possible value of each observable (O,)."""
+    model = dynamics.model
+    particles = model.initial.particles if model.one_body else 1
+    ranges = []
+    for observable in model.observables.values():
+        values, _ = spectral_range(observable)
+        ranges.append(values[-particles:].sum() - values[:particles].sum())
+    return np.array(ranges)
+
+
+def _conjugate(matrix: Complexes, rho: Complexes) -> Complexes:
+    """Return M rho M^dag for a stack of rho."""
+    result: Complexes = matrix @ rho @ matrix.conj().T
+    return result
+
+
+def _unitary(matrix: Operator) -> Map:
+    """Return rho -> U rho U^dag."""
+    dense = matrix.toarray()
+    return lambda rho: _conjugate(dense, rho)
+
+
+def _semigroup(dynamics: Dynamics, duration: float) -> Map:
+    """Return rho -> exp(t L) rho for the Hamiltonian and the jumps, by Taylor steps."""
+    effective = dynamics.effective_hamiltonian.toarray()
+    jumps = [c.toarray() for c in dynamics.jumps]
+
+    def generator(rho: Complexes) -> Complexes:
+        half = -1j * (effective @ rho)
+        total = half + np.conj(np.swapaxes(half, -1, -2))
+        for c in jumps:
+            total = total + _conjugate(c, rho)
+        return total
+
+    def general(rho: Complexes) -> Complexes:
+        # rho need not be Hermitian (basis matrices are not): split it into two parts
+        dagger = np.conj(np.swapaxes(rho, -1, -2))
+        one, two = 0.5 * (rho + dagger), -0.5j * (rho - dagger)
+        return generator(one) + 1j * generator(two)
+
+    rate = np.linalg.norm(effective, 2) + sum(np.linalg.norm(c, 2) ** 2 for c in jumps)
+    parts = max(1, int(np.ceil(2 * rate * duration)))
+
+    def advance(rho: Complexes) -> Complexes:
+        for _ in range(parts):
+            term = rho
+            for n in range(1, 30):
+                term = general(term) * (duration / parts / n)
+                rho = rho + term
+                if np.abs(term).max() < 1e-17:
+                    break
+        return rho
+
+    return advance
+
+
+def _dephasing(operators: Sequence[Operator], variance: float) -> list[Map]:
+    """Return rho -> E[exp(-i x L) rho exp(i x L)], x ~ N(0, variance), per channel."""
+    maps: list[Map] = []
+    diagonals = [L.diagonal().real for L in operators if is_diagonal(L)]
+    if diagonals:
+        squares = sum((d[:, None] - d[None, :]) ** 2 for d in diagonals)
+        decay = np.exp(-0.5 * variance * squares)
+        maps.append(lambda rho: decay * rho)
+    for L in operators:
+        if not is_diagonal(L):
+            values, vectors = np.linalg.eigh(L.toarray())
+            factor = np.exp(-0.5 * variance * (values[:, None] - values[None, :]) ** 2)
+            maps.append(_rotated(vectors, factor))
+    return maps
+
+
+def _rotated(vectors: Complexes, factor: Floats) -> Map:
+    """Return rho -> V (factor * (V^dag rho V)) V^dag."""
+    dagger = vectors.conj().T
+    return lambda rho: _conjugate(vectors, factor * _conjugate(dagger, rho))
+
+
+def _strang_step(dynamics: Dynamics, h: float) -> list[Map]:
+    """Return the factors of one averaged Strang step, outermost halves unmerged."""
+    groups: list[Callable[[float], list[Map]]] = []
+    if has_flow(dynamics):
+        groups.append(lambda t: [_flow_map(dynamics, t)])
+    for group in splitting_groups(dynamics):
+        members = [dynamics.noise[k] for k in group]
+        groups.append(lambda t, members=members: _dephasing(members, t))  # type: ignore[misc]
+    if len(groups) == 1:
+        return groups[0](h)
+    halves = [factor for group in groups[:-1] for factor in group(0.5 * h)]
+    return [*halves, *groups[-1](h), *reversed(halves)]
+
+
+def _flow_map(dynamics: Dynamics, t: float) -> Map:
+    """Return the averaged flow for a duration t."""
+    if dynamics.jumps:
+        return _semigroup(dynamics, t)
+    return _unitary(propagators(dynamics.hamiltonian, [t])[0])
+
+
+def _gaussian_points(channels: int) -> list[tuple[float, Floats]]:
+    """Return weights and points that integrate degree 5 in K normals exactly."""
+    k, r = channels, np.sqrt(3.0)
+    points = [(1 + k * (k - 7) / 18, np.zeros(k))]
+    for i in range(k):
+        for sign in (1, -1):
+            point = np.zeros(k)
+            point[i] = sign * r
+            points.append(((4 - k) / 18, point))
+    for i, j in combinations(range(k), 2):
+        for a, b in product((1, -1), repeat=2):
+            point = np.zeros(k)
+            point[[i, j]] = a * r, b * r
+            points.append((1 / 36, point))
+    return points
+
+
+def _polynomial_step(
+    dynamics: Dynamics, drift: Operator, order: int, h: float
+) -> list[Map]:
+    """Return the averaged step of psi -> sum_n g^n / n! psi up to `order`."""
+    noise = [-1j * L.toarray() for L in dynamics.noise]
+    identity = np.eye(dynamics.dim, dtype=np.complex128)
+    steps = []
+    for weight, point in _gaussian_points(len(noise)):
+        g = h * drift.toarray()
+        for z, matrix in zip(point, noise, strict=True):
+            g = g + np.sqrt(h) * z * matrix
+        step, term = identity, identity
+        for n in range(1, order + 1):
+            term = g @ term / n
+            step = step + term
+        steps.append((weight, step))
+
+    def advance(rho: Complexes) -> Complexes:
+        total = np.zeros_like(rho)
+        for weight, step in steps:
+            total += weight * _conjugate(step, rho)
+        return total
+
+    return [advance]
+
+
+def _averaged_step(scheme: Scheme, dynamics: Dynamics, h: float) -> list[Map]:
+    """Return the factors of a scheme's exactly averaged step."""
+    if isinstance(scheme, EulerMaruyama):
+        return _polynomial_step(dynamics, dynamics.ito_drift, 1, h)
+    if isinstance(scheme, Heun):
+        return _polynomial_step(dynamics, -1j * dynamics.hamiltonian, 2, h)
+    return _strang_step(dynamics, h)
+
+
+def _compose(factors: Sequence[Map], rho: Complexes) -> Complexes:
+    """Apply factors one after another."""
+    for factor in factors:
+        rho = factor(rho)
+    return rho
+
+
+def _power(factors: Sequence[Map], dim: int, count: int) -> Map:
+    """Return the map of `count` equal steps."""
+    if dim > DENSE_DIM or count < 2:
+
+        def walk(rho: Complexes) -> Complexes:
+            for _ in range(count):
+                rho = _compose(factors, rho)
+            return rho
+
+        return walk
+    basis = np.eye(dim * dim, dtype=np.complex128).reshape(dim * dim, dim, dim)
+    step = _compose(factors, basis).reshape(dim * dim, dim * dim).T
+    power = np.linalg.matrix_power(step, count)
+    return lambda rho: (rho.reshape(-1, dim * dim) @ power.T).reshape(rho.shape)
+
+
+def _averages(dynamics: Dynamics, grid: StepGrid, scheme: Scheme, parts: int) -> Floats:
+    """Return the scheme's exact means (O, T) with every step cut into `parts`."""
+    maps: dict[tuple[int, int], Map] = {}
+    rho = dynamics.initial.density_matrix()[None]
+    observables = [adjoint(o) for o in dynamics.model.observables.values()]
+
+    def expectations(state: Complexes) -> list[float]:
+        return [float(o.conj().multiply(state[0].T).sum().real) for o in observables]
+
+    means = [expectations(rho)]
+    for kind, count in zip(grid.kind, grid.counts, strict=True):
+        if (kind, count) not in maps:
+            factors = _averaged_step(scheme, dynamics, grid.lengths[kind] / parts)
+            maps[kind, count] = _power(factors, dynamics.dim, count * parts)
+        rho = maps[kind, count](rho)
+        means.append(expectations(rho))
+    return np.array(means).T
+
+
+def _affordable(dynamics: Dynamics, grid: StepGrid, scheme: Scheme) -> bool:
+    """Tell whether the exact bias costs less than the limit."""
+    dim, channels = dynamics.dim, len(dynamics.noise) + 4 * len(dynamics.jumps)
+    factors = 4 + 2 * channels
+    if isinstance(scheme, (EulerMaruyama, Heun)):
+        factors = 2 * channels**2 + 1
+    steps = sum(grid.counts)
+    if dim <= DENSE_DIM:
+        steps = len(set(zip(grid.kind, grid.counts, strict=True))) * dim**2
+    return 7 * steps * factors * 16.0 * dim**3 <= WORK_LIMIT
+
+
+def step_bias(dynamics: Dynamics, times: Floats, scheme: Scheme) -> Floats | None:
+    """Return the step bias of a scheme's means, to leading order and one beyond.
+
+    The exactly averaged step map is applied with steps h, h/2 and h/4; the last two are
+    extrapolated to h = 0 with the scheme's declared weak order.
+
+    Parameters
+    ----------
+    dynamics : Dynamics
+        A lowered model.
+    times : ndarray, shape (T,) [time]
+        Output times.
+    scheme : Scheme
+        The scheme with its dt.
+
+    Returns
+    -------
+    ndarray, shape (O, T), or None
+        Scheme's mean minus exact mean, in each observable's unit; None where the matrix
+        is too large for an exact answer.
+    """
+    shape = (len(dynamics.model.observables), times.size)
+    if isinstance(scheme, Exact):
+        return np.zeros(shape)
+    grid = step_grid(times, scheme.dt)
+    if not _affordable(dynamics, grid, scheme):
+        return None
+    whole, half, quarter = (_averages(dynamics, grid, scheme, n) for n in (1, 2, 4))
+    limit = quarter + (quarter - half) / (2.0**scheme.traits.weak - 1.0)
+    return whole - limit
+
+
+def _heuristic_dt(dynamics: Dynamics) -> float:
+    """Return a twentieth of the fastest local time of the model."""
+    noise = sum((abs(L) @ abs(L) for L in dynamics.noise), 0 * abs(dynamics.noise[0]))
+    rate = float(noise.sum(axis=1).max())
+    rate += float(abs(dynamics.effective_hamiltonian).sum(axis=1).max(initial=0.0))
+    return 0.05 / rate
+
+
+def default_scheme(dynamics: Dynamics, times: Floats, n_traj: int) -> Scheme:
+    """Return the scheme that fits a model's structure, with its step.
+
+    `Exact` where all parts commute. Otherwise `Strang` with the largest step whose
+    exact bias stays below a twentieth of ``range / sqrt(n_traj)``, for every observable
+    and time; where an exact bias is out of reach, a twentieth of the fastest local time
+    of the model.
+    """
+    if Exact.handles(dynamics) or times.size < 2:
+        return Exact() if Exact.handles(dynamics) else Strang(dt=1.0)
+    budget = BIAS_SHARE * observable_ranges(dynamics) / np.sqrt(n_traj)
+    budget = np.maximum(budget, 1e-12 * budget.max(initial=1e-300))[:, None]
+    dt = float(np.diff(times).max())
+    for _ in range(40):
+        bias = step_bias(dynamics, times, Strang(dt))
+        if bias is None:
+            return Strang(min(dt, _heuristic_dt(dynamics)))
+        excess = float((np.abs(bias) / budget).max())
+        if excess <= 1.0:
+            break
+        dt *= float(np.clip(0.95 / np.sqrt(excess), 0.1, 0.7))
+    return Strang(dt)

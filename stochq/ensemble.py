@@ -1,0 +1,350 @@
+"""Ensembles: many trajectories in parallel, and their mergeable statistics."""
+
+from __future__ import annotations
+
+import platform
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from joblib import Parallel, delayed
+from tqdm.auto import tqdm
+
+from stochq.arrays import Floats, as_times, whole_number
+from stochq.bias import default_scheme, observable_ranges
+from stochq.errors import ModelError
+from stochq.lowering import Dynamics, lower
+from stochq.model import Model
+from stochq.moments import Moments, batch_means, batch_size, merge_tree
+from stochq.schemes import Scheme
+from stochq.schemes.lanes import ATOM, load, measure
+from stochq.schemes.traits import Integrator
+from stochq.states import State
+from stochq.streams import Purpose, stream_key
+from stochq.structure import Quadratic, commute, pack_quadratic
+from stochq.unravelings import Choice
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["Ensemble", "simulate"]
+
+#: Bytes of amplitudes and of results that one task may hold.
+TASK_BYTES = 2**23
+
+
+@dataclass(frozen=True, eq=False)
+class Ensemble:
+    """Averages over trajectories, with their sampling errors.
+
+    Attributes
+    ----------
+    names : tuple of str
+        The O observables.
+    times : ndarray, shape (T,) [time]
+        Output times; the initial state holds at ``times[0]``.
+    mean, sd, mcse : ndarray, shape (O, T)
+        Mean over trajectories, standard deviation of one trajectory, and Monte Carlo
+        standard error ``sd / sqrt(n_traj)`` of the mean, in each observable's unit.
+    n_traj, seed : int
+        Trajectories 0 ... n_traj - 1 of that seed.
+    batches : ndarray, shape (B, O, T)
+        Means of equal batches of trajectories, from which the correlation between
+        observables and times is estimated.
+    ranges : ndarray, shape (O,)
+        Largest minus smallest possible value of each observable.
+    deterministic : ndarray of bool, shape (O, T)
+        Where every trajectory must have the same value: conserved quantities, pure
+        initial states, models without noise and jumps.
+    dynamics : Dynamics
+        The lowered model.
+    scheme : Scheme
+        What integrated it.
+    provenance : dict
+        Versions, scheme, dt, unraveling, largest norm defect, wall time.
+    """
+
+    names: tuple[str, ...]
+    times: Floats
+    moments: Moments
+    seed: int
+    batches: Floats
+    ranges: Floats
+    deterministic: Any
+    dynamics: Dynamics
+    scheme: Scheme
+    provenance: Mapping[str, Any]
+
+    @property
+    def n_traj(self) -> int:
+        """Number of trajectories."""
+        return self.moments.count
+
+    @property
+    def mean(self) -> Floats:
+        """Mean over trajectories, shape (O, T)."""
+        return self.moments.mean
+
+    @property
+    def sd(self) -> Floats:
+        """Standard deviation of one trajectory, shape (O, T)."""
+        return self.moments.sd
+
+    @property
+    def mcse(self) -> Floats:
+        """Monte Carlo standard error of the mean, shape (O, T)."""
+        return self.moments.mcse
+
+    def to_frame(self) -> pd.DataFrame:
+        """Return a tidy table: observable, time, mean, sd, mcse_mean."""
+        import pandas as pd
+
+        return pd.DataFrame(
+            {
+                "observable": np.repeat(self.names, self.times.size),
+                "time": np.tile(self.times, len(self.names)),
+                "mean": self.mean.ravel(),
+                "sd": self.sd.ravel(),
+                "mcse_mean": self.mcse.ravel(),
+            }
+        )
+
+    def __repr__(self) -> str:
+        """Say what was run, in one line."""
+        return (
+            f"Ensemble({self.dynamics.model.name!r}, {len(self.names)} observables, "
+            f"{self.times.size} times, n_traj={self.n_traj}, seed={self.seed}, "
+            f"scheme={self.scheme})"
+        )
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """What a worker needs to run any atom: arrays only, no model."""
+
+    state: State
+    integrator: Integrator
+    forms: Quadratic
+    intervals: int
+    normalize: bool
+    seed: int
+    n_traj: int
+    batch: int
+
+
+@dataclass(frozen=True)
+class _Part:
+    """The statistics of consecutive atoms."""
+
+    atoms: list[Moments]
+    batches: Floats
+    norm_defect: float
+    residual: float
+
+
+def _run_part(plan: _Plan, first: int, count: int) -> _Part:
+    """Run atoms first ... first + count - 1."""
+    lanes = load(plan.state, plan.seed, first, count)
+    values = np.empty((plan.forms.ptr.size - 1, plan.intervals + 1, count * ATOM))
+    defect = 0.0
+    for t in range(plan.intervals + 1):
+        if t:
+            plan.integrator.advance(lanes, t - 1)
+        values[:, t], norms = measure(lanes, plan.forms, plan.normalize)
+        if not plan.normalize:
+            defect = max(defect, float(np.abs(norms - 1).max()))
+    values = values[..., : plan.n_traj - first * ATOM]
+    atoms = [
+        Moments.of(values[..., start : start + ATOM])
+        for start in range(0, values.shape[-1], ATOM)
+    ]
+    size = min(plan.batch, ATOM)
+    return _Part(atoms, batch_means(values, size), defect, float(lanes.residual[0]))
+
+
+def _atoms_per_task(dim: int, width: int, results: int, atoms: int, jobs: int) -> int:
+    """Return a batch that fits in cache and gives every worker several tasks."""
+    bytes_per_atom = max(16 * dim * width * ATOM, 8 * results * ATOM)
+    fitting = max(1, TASK_BYTES // bytes_per_atom)
+    return int(max(1, min(fitting, -(-atoms // (4 * jobs)))))
+
+
+def _deterministic(dynamics: Dynamics, n_times: int, unitary: bool) -> Any:
+    """Return where all trajectories must have one value, shape (O, T)."""
+    model = dynamics.model
+    mask = np.zeros((len(model.observables), n_times), dtype=bool)
+    kets = model.initial.draw(np.zeros(1)) if model.one_body else model.initial.vectors
+    pure = len(kets) == 1
+    for o, observable in enumerate(model.observables.values()):
+        values = [float(np.vdot(ket, observable @ ket).real) for ket in kets]
+        spread = max(values) - min(values)
+        same = spread <= 1e-12 * max(1.0, *(abs(value) for value in values))
+        mask[o, 0] = same
+        if not unitary:
+            continue
+        if not dynamics.noise and not dynamics.jumps:
+            mask[o] = pure
+            continue
+        movers = [dynamics.hamiltonian, *dynamics.noise, *dynamics.jumps]
+        if same and all(commute(observable, m) for m in movers if m.nnz):
+            mask[o] = not dynamics.jumps or model.one_body or all(
+                np.linalg.norm(observable @ ket - value * ket) <= 1e-12
+                for ket, value in zip(kets, values, strict=True)
+            )
+    return mask
+
+
+def _versions() -> dict[str, str]:
+    """Return the versions that a result depends on."""
+    found = {"python": platform.python_version()}
+    for package in ("stochq", "numpy", "scipy", "numba"):
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            found[package] = "not installed"
+    return found
+
+
+def _check_jobs(n_jobs: Any) -> int:
+    """Return a number of workers in joblib's convention."""
+    if isinstance(n_jobs, bool) or not isinstance(n_jobs, (int, np.integer)):
+        raise ValueError(f"`n_jobs` must be an integer, but is {n_jobs!r}")
+    if n_jobs == 0:
+        raise ValueError(
+            "`n_jobs` must be >= 1, or negative to count down from all cores, but is 0"
+        )
+    return int(n_jobs)
+
+
+def _dispatch(
+    plan: _Plan, atoms: int, batch: int, n_jobs: int, progress: bool | None
+) -> Iterator[_Part]:
+    """Run all atoms in tasks of `batch`, and yield their parts in order."""
+    starts = range(0, atoms, batch)
+    tasks = (
+        delayed(_run_part)(plan, first, min(batch, atoms - first)) for first in starts
+    )
+    disable = None if progress is None else not progress
+    with tqdm(total=plan.n_traj, unit="traj", disable=disable, leave=False) as bar:
+        parts = Parallel(n_jobs=n_jobs, prefer="threads", return_as="generator")(tasks)
+        for part in parts:
+            bar.update(sum(atom.count for atom in part.atoms))
+            yield part
+
+
+def simulate(
+    model: Model,
+    times: Any,
+    *,
+    n_traj: int,
+    seed: int,
+    scheme: Scheme | None = None,
+    unraveling: Mapping[str, Choice] | None = None,
+    n_jobs: int = 1,
+    batch: int | None = None,
+    progress: bool | None = None,
+) -> Ensemble:
+    r"""Average observables over trajectories of a model.
+
+    .. math:: \bar O(t) = \frac1n \sum_{i=1}^{n}
+        \frac{\langle\psi_i(t)| O |\psi_i(t)\rangle}
+        {\langle\psi_i(t)|\psi_i(t)\rangle}
+
+    The norm is divided out where jumps lower it; noise alone keeps it, and explicit
+    schemes average the unnormalized form, which is what converges to Tr(O rho).
+    Trajectory i owns the random numbers (seed, i): the result is the same to the last
+    bit for any `n_jobs` and `batch`.
+
+    Parameters
+    ----------
+    model : Model
+        The physics.
+    times : array_like, shape (T,) [time]
+        Strictly increasing output times; the initial state holds at ``times[0]``,
+        whatever its value.
+    n_traj : int
+        Number of trajectories, at least 2.
+    seed : int
+        Any integer >= 0.
+    scheme : Scheme, optional
+        `Exact()`, `Strang(dt=...)`, `Heun(dt=...)` or `EulerMaruyama(dt=...)`. By
+        default the model's structure decides, and dt keeps the step bias below a
+        twentieth of the largest possible sampling error.
+    unraveling : dict of str to Choice, optional
+        What the dissipators of each name become: `Jump()` (default), `UnitaryNoise()`
+        or `Kicks()`.
+    n_jobs : int, default 1
+        Parallel threads, in joblib's convention (-1: all cores).
+    batch : int, optional
+        Atoms of 64 trajectories per task; affects speed only.
+    progress : bool, optional
+        Show a bar; by default on a terminal only.
+
+    Returns
+    -------
+    Ensemble
+
+    Raises
+    ------
+    ValueError
+        If an argument is out of range.
+    ModelError
+        If `times` or `unraveling` do not fit.
+    SchemeMismatchError
+        If the scheme or an unraveling cannot integrate this model.
+    """
+    if not isinstance(model, Model):
+        raise ModelError(f"`model` must be a Model, but is {type(model).__name__}")
+    start = time.perf_counter()
+    grid = as_times(times)
+    whole_number(n_traj, "n_traj", at_least=2)
+    stream_key(seed, Purpose.NOISE)  # checks the seed
+    n_jobs = _check_jobs(n_jobs)
+    if batch is not None:
+        whole_number(batch, "batch", at_least=1)
+    dynamics = lower(model, unraveling)
+    if scheme is None:
+        scheme = default_scheme(dynamics, grid, n_traj)
+    plan = _Plan(
+        state=model.initial,
+        integrator=scheme.prepare(dynamics, grid, seed),
+        forms=pack_quadratic(list(model.observables.values())),
+        intervals=grid.size - 1,
+        normalize=bool(dynamics.jumps) and not model.one_body,
+        seed=seed,
+        n_traj=n_traj,
+        batch=batch_size(n_traj),
+    )
+    atoms = -(-n_traj // ATOM)
+    if batch is None:
+        width = model.initial.particles if model.one_body else 1
+        results = len(model.observables) * grid.size
+        jobs = n_jobs if n_jobs > 0 else 8
+        batch = _atoms_per_task(model.dim, width, results, atoms, jobs)
+    parts = list(_dispatch(plan, atoms, batch, n_jobs, progress))
+    means = np.concatenate([part.batches for part in parts])
+    if plan.batch > ATOM:
+        means = batch_means(np.moveaxis(means, 0, -1), plan.batch // ATOM)
+    return Ensemble(
+        names=tuple(model.observables),
+        times=grid,
+        moments=merge_tree(atom for part in parts for atom in part.atoms),
+        seed=seed,
+        batches=means,
+        ranges=observable_ranges(dynamics),
+        deterministic=_deterministic(dynamics, grid.size, scheme.traits.unitary),
+        dynamics=dynamics,
+        scheme=scheme,
+        provenance={
+            "versions": _versions(),
+            "scheme": repr(scheme),
+            "dt": scheme.dt,
+            "unraveling": dict(dynamics.unraveling),
+            "norm_defect": max(part.norm_defect for part in parts),
+            "jump_time_residual": max(part.residual for part in parts),
+            "wall_seconds": time.perf_counter() - start,
+        },
+    )

@@ -1,0 +1,14 @@
+"""The errors a caller may want to catch; each message names the argument and the cure.
+
+All are `ValueError` with a message of the form "`x` must ..., but is ...".
+"""
+
+__all__ = ["ModelError", "SchemeMismatchError"]
+
+
+class ModelError(ValueError):
+    """The physics that was written down is not a valid model."""
+
+
+class SchemeMismatchError(ValueError):
+    """The scheme or unraveling cannot integrate this model."""

@@ -1,0 +1,185 @@
+r"""The closed equation of the two-point function of noisy free fermions.
+
+Every matrix A of a one-body model stands for sum_xy A_xy c_x^dag c_y, and
+:math:`G_{xy} = \langle c_x^\dagger c_y \rangle` is a vector in row-major order.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import scipy.sparse as sp
+
+from stochq.arrays import Complexes, Operator, adjoint, as_times
+from stochq.errors import ModelError
+from stochq.model import ComplexWhiteNoise, Dissipator, Model, Noise
+from stochq.references._propagate import LinearSystem, propagate, pruned
+from stochq.references.base import Reference
+
+__all__ = ["correlation_equation", "correlation_matrix"]
+
+#: How far from Hermitian, relative to its norm, a set of dissipators may be.
+CLOSURE_TOLERANCE = 1e-12
+
+
+def _bracket(matrix: Operator) -> Operator:
+    """Return G -> [A^T, G], shape (L^2, L^2)."""
+    one = sp.eye_array(matrix.shape[0])
+    return sp.csr_array(sp.kron(matrix.T, one) - sp.kron(one, matrix))
+
+
+def _complex_channel(matrix: Operator, rate: float) -> Operator:
+    """Return the average of sqrt(rate)(xi A + conj(xi) A^dag): two real channels."""
+    dagger = adjoint(matrix)
+    first, second = _bracket(matrix + dagger), _bracket(1j * (matrix - dagger))
+    return -rate / 4 * (first @ first + second @ second)
+
+
+def _real_channels(noise: Noise) -> Operator:
+    """Return -1/2 sum_jk C_jk [A_j^T, [A_k^T, G]] of one noise, shape (L^2, L^2)."""
+    if isinstance(noise, ComplexWhiteNoise):
+        return _complex_channel(noise.operator, noise.rate)
+    brackets = [_bracket(matrix) for matrix in noise.operators]
+    total = sp.csr_array(brackets[0].shape, dtype=np.complex128)
+    for row, bracket in zip(noise.covariance, brackets, strict=True):
+        terms = [row[k] * brackets[k] for k in np.flatnonzero(row)]
+        total = total - 0.5 * bracket @ sum(terms) if terms else total
+    return total
+
+
+def _closes(dissipators: list[Dissipator]) -> bool:
+    """Tell whether sum_c g_c A (.) A^dag = sum_c g_c A^dag (.) A."""
+    total: Any = 0
+    swapped: Any = 0
+    for dissipator in dissipators:
+        matrix, dagger = dissipator.operator, adjoint(dissipator.operator)
+        total = total + dissipator.rate * sp.kron(matrix, matrix.conj(), format="csr")
+        swapped = swapped + dissipator.rate * sp.kron(dagger, matrix.T, format="csr")
+    scale = float(np.abs(total.data).max(initial=0.0))
+    defect = np.abs((total - swapped).data).max(initial=0.0)
+    return bool(defect <= CLOSURE_TOLERANCE * scale)
+
+
+def _check_closure(model: Model) -> None:
+    """Refuse dissipators whose G equation needs four-point functions."""
+    if model.dissipators and not _closes(list(model.dissipators)):
+        worst = [d.name for d in model.dissipators if not _closes([d])]
+        raise ModelError(
+            "the equation for G closes only for white noise, Hermitian dissipators and "
+            "pairs (A, A^dag) of equal rates, but "
+            f"{sorted(set(worst))} are neither: one-way hopping makes "
+            "<c_x^dag c_y> depend on four-point functions"
+        )
+
+
+def _rated_parts(model: Model) -> dict[str, Operator]:
+    """Return the part of the generator of G of each named rate.
+
+    Once the dissipators close, D = (D[A] + D[A^dag])/2 summed over them, and each one
+    counts as complex noise of half its rate.
+    """
+    parts: dict[str, Any] = {n.name: _real_channels(n) for n in model.noise}
+    for d in model.dissipators:
+        part = _complex_channel(d.operator, d.rate / 2)
+        parts[d.name] = parts.get(d.name, 0) + part
+    return {name: pruned(parts[name]) for name in model.rate_names}
+
+
+def _varied_alone(model: Model) -> tuple[str, ...]:
+    """Return the names of the rates that may change without breaking the closure."""
+    groups: dict[str, list[Dissipator]] = {}
+    for dissipator in model.dissipators:
+        groups.setdefault(dissipator.name, []).append(dissipator)
+    return tuple(
+        name for name in model.rate_names if name not in groups or _closes(groups[name])
+    )
+
+
+def _system(model: Model, readout: Operator) -> LinearSystem:
+    """Return the linear system of G, read by `readout` of shape (O, L^2)."""
+    if not model.one_body:
+        raise ModelError(
+            "`model` must be a one-body model, starting from Orbitals or Occupations, "
+            "but starts from kets; its average is master_equation(model, times)"
+        )
+    _check_closure(model)
+    constant = pruned(1j * _bracket(model.hamiltonian))
+    start = model.initial.density_matrix().T.ravel()
+    return LinearSystem(constant, _rated_parts(model), start, readout)
+
+
+def correlation_equation(
+    model: Model, times: Any, *, sensitivity: bool = True
+) -> Reference:
+    r"""Solve the closed equation of the two-point function of free fermions.
+
+    .. math::
+        \frac{dG}{dt} = i[h^T, G]
+        - \tfrac12 \sum_{jk} C_{jk} [A_j^T, [A_k^T, G]], \qquad
+        \langle O \rangle = \sum_{xy} O_{xy} G_{xy}
+
+    It is exact for every many-body state. Complex noise of rate g is two real
+    channels, A + A^dag and i(A - A^dag), each with C = g/2. A Hermitian dissipator is
+    a channel with C = g; a pair (A, A^dag) of equal rates is complex noise. For
+    dephasing of rate g on site x, [A, [A, .]] leaves n_x alone and damps the
+    coherences of x at the rate g/2.
+
+    Parameters
+    ----------
+    model : Model
+        A one-body model of L sites. The initial state holds at ``times[0]``.
+    times : array_like, shape (T,)
+        Strictly increasing [time].
+    sensitivity : bool, default True
+        Whether to solve for the derivatives with respect to the named rates too. The
+        rate of one half of a pair (A, A^dag) is left out: it cannot vary alone.
+
+    Returns
+    -------
+    Reference
+        Mean of every observable, shape (O, T).
+
+    Raises
+    ------
+    ModelError
+        If the model is not a one-body model, or its equation for G does not close.
+
+    Notes
+    -----
+    Source: the selective dephasing model of Shpielberg, with any quadratic noise.
+    """
+    rows = [matrix.reshape((1, -1)) for matrix in model.observables.values()]
+    system = _system(model, sp.vstack(rows, format="csr"))
+    times = as_times(times)
+    names = _varied_alone(model) if sensitivity else ()
+    solution = propagate(system, times, names)
+    return Reference(
+        times,
+        tuple(model.observables),
+        solution.values.real,
+        solution.error,
+        "correlation equation",
+        {name: slope.real for name, slope in solution.sensitivity.items()},
+    )
+
+
+def correlation_matrix(model: Model, times: Any) -> Complexes:
+    r"""Return :math:`G_{xy}(t) = \langle c_x^\dagger c_y \rangle`, shape (T, L, L).
+
+    Parameters
+    ----------
+    model : Model
+        A one-body model of L sites. The initial state holds at ``times[0]``.
+    times : array_like, shape (T,)
+        Strictly increasing [time].
+
+    Raises
+    ------
+    ModelError
+        If the model is not a one-body model, or its equation for G does not close.
+    """
+    everything = sp.eye_array(model.dim**2, dtype=np.complex128, format="csr")
+    times = as_times(times)
+    solution = propagate(_system(model, everything), times, ())
+    return solution.values.T.reshape(times.size, model.dim, model.dim)

@@ -1,0 +1,50 @@
+"""Euler-Maruyama: the plainest Ito scheme."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from stochq.arrays import Floats
+from stochq.lowering import Dynamics
+from stochq.schemes.explicit import Explicit, prepare_explicit
+from stochq.schemes.traits import Traits, checked_dt
+
+__all__ = ["EulerMaruyama"]
+
+
+@dataclass(frozen=True)
+class EulerMaruyama:
+    r"""The Ito step psi + (-iH - 1/2 sum L_k^2) psi dt - i sum L_k psi dW_k.
+
+    The drift -1/2 sum L_k^2 makes it the same process as the Stratonovich reading of
+    the noise Hamiltonian; without it the norm would grow.
+
+    Orders: weak 1, strong 1/2.
+    Handles: noise of every kind; no jumps.
+    Conserves: nothing; the norm of a path wanders as sqrt(dt).
+    Use when: teaching, or checking another scheme. Needs a small dt.
+
+    Parameters
+    ----------
+    dt : float
+        Largest step [time].
+
+    Raises
+    ------
+    SchemeMismatchError
+        If dt is not finite and positive.
+    """
+
+    dt: float
+    traits: ClassVar[Traits] = Traits(
+        calculus="ito", weak=1.0, strong=0.5, jumps=False, unitary=False
+    )
+
+    def __post_init__(self) -> None:
+        """Check dt."""
+        object.__setattr__(self, "dt", checked_dt(self.dt, "EulerMaruyama"))
+
+    def prepare(self, dynamics: Dynamics, times: Floats, seed: int) -> Explicit:
+        """Return an integrator for a lowered model."""
+        return prepare_explicit(self, dynamics.ito_drift, 1, dynamics, times, seed)

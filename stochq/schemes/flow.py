@@ -1,0 +1,353 @@
+"""The flow between noise factors: exp(-i H_eff t), with jumps at their exact times.
+
+Between jumps psi(t) = R exp(-i Lambda t) R^-1 psi(0) in the eigenbasis of
+H_eff = H - (i/2) sum c^dag c, and the squared norm S(t) is the probability of no jump:
+the jump time solves S(t) = u for a uniform u. It is found by a bracketed Newton
+iteration on ln S, to rounding. Where the eigenvectors are nearly dependent (close to an
+exceptional point) the time is found by bisection on exact propagators for durations
+D / 2^m instead, to 2^-48 D.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import scipy.linalg
+import scipy.sparse as sp
+
+from stochq.arrays import Complexes, Floats, Operator, adjoint
+from stochq.jit import kernel
+from stochq.lowering import Dynamics
+from stochq.schemes.lanes import apply_matrix
+from stochq.streams import uniform_pair
+from stochq.structure import Sparse, blocks, pack
+
+__all__ = ["JumpFlow", "flow_generator", "flow_lanes", "jump_flow", "propagators"]
+
+#: Condition number of the eigenvectors above which the ladder replaces them.
+CONDITION_LIMIT = 1e6
+
+#: Rungs of the ladder of propagators: durations D, D/2, ..., D/2^48.
+RUNGS = 48
+
+
+class JumpFlow(NamedTuple):
+    """Everything a kernel needs to carry a state through jumps.
+
+    ``right``, ``left``, ``gram`` are R, R^-1 and R^dag R; ``jumps`` and ``rates`` stack
+    the c and the c^dag c; ``ladder`` stacks the propagators, D is ``duration``.
+    ``weights`` are the rates of kicks that do not depend on the state.
+    """
+
+    count: int
+    spectral: bool
+    energies: Complexes
+    right: Sparse
+    left: Sparse
+    gram: Sparse
+    jumps: Sparse
+    rates: Sparse
+    weights: Floats
+    ladder: Sparse
+    duration: float
+
+
+def _eigenbasis(generator: Operator) -> tuple[Complexes, Operator, Operator, float]:
+    """Return energies, R, R^-1 and the condition number of R, block by block."""
+    dim = generator.shape[0]
+    energies = np.zeros(dim, dtype=np.complex128)
+    right = sp.eye_array(dim, format="lil", dtype=np.complex128)
+    left = sp.eye_array(dim, format="lil", dtype=np.complex128)
+    condition = 1.0
+    for members in blocks(generator):
+        dense = generator[members][:, members].toarray()
+        hermitian = np.array_equal(dense, dense.conj().T)
+        values, vectors = (np.linalg.eigh if hermitian else np.linalg.eig)(dense)
+        energies[members] = values
+        square = np.ix_(members, members)
+        right[square] = vectors
+        condition = max(condition, float(np.linalg.cond(vectors)))
+        if condition < CONDITION_LIMIT:
+            left[square] = np.linalg.inv(vectors)
+    return energies, right.tocsr(), left.tocsr(), condition
+
+
+def propagators(generator: Operator, durations: Sequence[float]) -> list[Operator]:
+    """Return exp(-i H_eff t) for each duration t, block by block."""
+    results = [
+        sp.eye_array(generator.shape[0], format="lil", dtype=np.complex128)
+        for _ in durations
+    ]
+    for members in blocks(generator):
+        dense = generator[members][:, members].toarray()
+        square = np.ix_(members, members)
+        for result, duration in zip(results, durations, strict=True):
+            result[square] = scipy.linalg.expm(-1j * duration * dense)
+    return [result.tocsr() for result in results]
+
+
+def flow_generator(dynamics: Dynamics) -> Operator:
+    """Return H_eff; kicks of orbitals keep the norm, so there it is H."""
+    one_body = dynamics.model.one_body
+    return dynamics.hamiltonian if one_body else dynamics.effective_hamiltonian
+
+
+def jump_flow(dynamics: Dynamics, duration: float) -> JumpFlow:
+    """Return the flow of a lowered model for steps of at most `duration`."""
+    generator = flow_generator(dynamics)
+    energies, right, left, condition = _eigenbasis(generator)
+    spectral = condition < CONDITION_LIMIT
+    ladder: list[Operator] = []
+    if not spectral:
+        rungs = [duration / 2**m for m in range(RUNGS + 1)]
+        ladder = propagators(generator, rungs)
+    rates = [adjoint(c) @ c for c in dynamics.jumps]
+    return JumpFlow(
+        count=len(dynamics.jumps),
+        spectral=spectral,
+        energies=energies,
+        right=pack(right),
+        left=pack(left),
+        gram=pack(adjoint(right) @ right),
+        jumps=pack(dynamics.jumps),
+        rates=pack(rates),
+        weights=np.array([float(r.diagonal().real.mean()) for r in rates]),
+        ladder=pack(ladder),
+        duration=duration,
+    )
+
+
+@kernel
+def _matvec(matrix, first_row, v, out):  # type: ignore[no-untyped-def]
+    """Write out = M v."""
+    for i in range(v.shape[0]):
+        total = 0j
+        for p in range(matrix.indptr[first_row + i], matrix.indptr[first_row + i + 1]):
+            total += matrix.data[p] * v[matrix.indices[p]]
+        out[i] = total
+
+
+@kernel
+def _square(v):  # type: ignore[no-untyped-def]
+    """Return |v|^2."""
+    total = 0.0
+    for i in range(v.shape[0]):
+        total += v[i].real * v[i].real + v[i].imag * v[i].imag
+    return total
+
+
+@kernel
+def _survival(flow, a, t, b, c):  # type: ignore[no-untyped-def]
+    """Return S(t) and dS/dt; b becomes exp(-i Lambda t) a, c is work space."""
+    for k in range(a.shape[0]):
+        b[k] = a[k] * np.exp(-1j * flow.energies[k] * t)
+    _matvec(flow.gram, 0, b, c)
+    square = slope = 0.0
+    for k in range(a.shape[0]):
+        overlap = b[k].conjugate() * c[k]
+        square += overlap.real
+        # d b_k/dt = -i E_k b_k, and dS/dt = 2 Re <db/dt|Gram|b>
+        slope += 2.0 * ((1j * flow.energies[k].conjugate()) * overlap).real
+    return square, slope
+
+
+@kernel
+def _waiting_time(flow, a, level, limit, b, c):  # type: ignore[no-untyped-def]
+    """Return the t in [0, limit] with S(t) = level, or limit if S stays above it.
+
+    The second value is |ln(S(t) / level)|, zero without a crossing; b becomes the
+    amplitudes at t. Newton on ln S is exact for one exponential; the bracket guards it.
+    """
+    low, high = 0.0, limit
+    square, slope = _survival(flow, a, limit, b, c)
+    if square > level:
+        return limit, 0.0, False
+    square, slope = _survival(flow, a, 0.0, b, c)
+    t = 0.0
+    miss = np.log(square / level)
+    if miss <= 0.0:  # the norm is at the clock already, to rounding
+        return 0.0, 0.0, True
+    for _ in range(200):
+        step = -miss * square / slope if slope < 0.0 else np.inf
+        new = t + step
+        if not (low < new < high):
+            new = 0.5 * (low + high)
+        if new in (low, high):
+            break
+        moved = abs(new - t)
+        t = new
+        square, slope = _survival(flow, a, t, b, c)
+        if square <= 0.0:
+            miss = -np.inf
+            square = 1.0
+            slope = 0.0
+        else:
+            miss = np.log(square / level)
+        if miss > 0.0:
+            low = t
+        else:
+            high = t
+        if abs(miss) < 4e-16 or moved <= 2e-16 * t:
+            break
+    return t, abs(miss), True
+
+
+@kernel
+def _climb(flow, v, level, limit, trial):  # type: ignore[no-untyped-def]
+    """Advance v to the last instant before S = level, or by limit if S stays above.
+
+    Returns the time and whether a jump is due. Time is counted in whole units of
+    D / 2^RUNGS, so that no rounding accumulates.
+    """
+    dim = v.shape[0]
+    unit = flow.duration / 2.0**RUNGS
+    goal = np.int64(np.rint(limit / unit))
+    done = np.int64(0)
+    for m in range(RUNGS + 1):
+        rung = np.int64(1) << (RUNGS - m)
+        if done + rung <= goal:
+            _matvec(flow.ladder, m * dim, v, trial)
+            if _square(trial) > level:
+                v[:] = trial
+                done += rung
+    if done == goal:
+        return limit, False
+    return min((done + 1) * unit, limit), True
+
+
+@kernel
+def _jump(flow, v, uniform, out):  # type: ignore[no-untyped-def]
+    """Replace v by c v, normalized, with c chosen at the rates |c v|^2."""
+    dim = v.shape[0]
+    passed = np.empty(flow.count)
+    total = 0.0
+    for k in range(flow.count):
+        _matvec(flow.rates, k * dim, v, out)
+        for i in range(dim):
+            total += (v[i].conjugate() * out[i]).real
+        passed[k] = total
+    chosen = 0
+    while chosen < flow.count - 1 and passed[chosen] <= uniform * total:
+        chosen += 1
+    _matvec(flow.jumps, chosen * dim, v, out)
+    norm = np.sqrt(_square(out))
+    for i in range(dim):
+        v[i] = out[i] / norm
+
+
+@kernel
+def _carry(flow, v, duration, clock, draw, key, trajectory, work, residual):  # type: ignore[no-untyped-def]
+    """Carry one ket through `duration`, with all its jumps; return clock and draw."""
+    a, b, c = work[0], work[1], work[2]
+    left = duration
+    while True:
+        if flow.spectral:
+            _matvec(flow.left, 0, v, a)
+            t, miss, due = _waiting_time(flow, a, clock, left, b, c)
+            _matvec(flow.right, 0, b, v)
+            residual[0] = max(residual[0], miss)
+        else:
+            t, due = _climb(flow, v, clock, left, a)
+        if not due:
+            return clock, draw
+        uniform, fresh = uniform_pair(key, trajectory, draw)
+        _jump(flow, v, uniform, a)
+        clock = fresh
+        draw += 1
+        left -= t
+        if left <= 0.0:
+            return clock, draw
+
+
+@kernel
+def _kick(flow, x, duration, step, first_row, clock, draws, key, trajectory, y):  # type: ignore[no-untyped-def]
+    """Carry all lanes of one trajectory through `duration` with its kicks.
+
+    Kicks come at the total rate Gamma whatever the state, so the waiting time is
+    -ln(u) / Gamma; ``clock`` keeps exp(-Gamma t) for the part not yet used up.
+    """
+    dim, lanes = x.shape[1], x.shape[2]
+    total = flow.weights.sum()
+    left = duration
+    while True:
+        wait = -np.log(clock[0]) / total
+        if wait >= left:
+            break
+        _rotate(flow, x, wait, y)
+        uniform, fresh = uniform_pair(key, trajectory[0], draws[0])
+        passed = 0.0
+        chosen = flow.count - 1
+        for k in range(flow.count):
+            passed += flow.weights[k]
+            if passed > uniform * total:
+                chosen = k
+                break
+        apply_matrix(flow.jumps, chosen * dim, x, y)
+        scale = 1.0 / np.sqrt(flow.weights[chosen])
+        for i in range(dim):
+            for w in range(lanes):
+                x[0, i, w] = scale * y[0, i, w]
+                x[1, i, w] = scale * y[1, i, w]
+        clock[:] = fresh
+        draws += 1
+        left -= wait
+    if left == duration:
+        apply_matrix(step, first_row, x, y)
+        x[:] = y
+    else:
+        _rotate(flow, x, left, y)
+    clock *= np.exp(total * left)
+
+
+@kernel
+def _rotate(flow, x, t, y):  # type: ignore[no-untyped-def]
+    """Replace x by R exp(-i Lambda t) R^-1 x for real energies."""
+    dim, lanes = x.shape[1], x.shape[2]
+    apply_matrix(flow.left, 0, x, y)
+    for k in range(dim):
+        phase = np.exp(-1j * flow.energies[k].real * t)
+        for w in range(lanes):
+            a, b = y[0, k, w], y[1, k, w]
+            y[0, k, w] = phase.real * a - phase.imag * b
+            y[1, k, w] = phase.real * b + phase.imag * a
+    apply_matrix(flow.right, 0, y, x)
+
+
+@kernel
+def flow_lanes(
+    flow, x, shared, duration, step, first_row, clock, draws, key, trajectory, y,
+    square, work, residual,
+):  # type: ignore[no-untyped-def]  # fmt: skip
+    """Carry a group of lanes through the flow for one duration, jumps included.
+
+    ``step`` from ``first_row`` on is the propagator for exactly that duration. Lanes
+    whose norm stays above their clock need nothing else; the others are carried from
+    jump to jump one by one.
+    """
+    if flow.count > 0 and shared:
+        _kick(
+            flow, x, duration, step, first_row, clock, draws, key, trajectory, y
+        )
+        return
+    dim, lanes = x.shape[1], x.shape[2]
+    apply_matrix(step, first_row, x, y)
+    if flow.count > 0:
+        square[:] = 0.0
+        for i in range(dim):
+            for w in range(lanes):
+                square[w] += y[0, i, w] * y[0, i, w] + y[1, i, w] * y[1, i, w]
+        v = work[3]
+        for w in range(lanes):
+            if square[w] <= clock[w]:
+                for i in range(dim):
+                    v[i] = complex(x[0, i, w], x[1, i, w])
+                clock[w], draws[w] = _carry(
+                    flow, v, duration, clock[w], draws[w], key, trajectory[w], work,
+                    residual,
+                )  # fmt: skip
+                for i in range(dim):
+                    y[0, i, w] = v[i].real
+                    y[1, i, w] = v[i].imag
+    x[:] = y

@@ -1,0 +1,51 @@
+"""Heun: the plainest Stratonovich scheme."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from stochq.arrays import Floats
+from stochq.lowering import Dynamics
+from stochq.schemes.explicit import Explicit, prepare_explicit
+from stochq.schemes.traits import Traits, checked_dt
+
+__all__ = ["Heun"]
+
+
+@dataclass(frozen=True)
+class Heun:
+    r"""Predictor and corrector with one increment: psi + g psi + g^2 psi / 2.
+
+    With g = -iH dt - i sum L_k dW_k this is the trapezoidal rule on the Euler
+    predictor, which converges to the Stratonovich solution with no correction.
+
+    Orders: weak 1, strong 1 for commuting noise and 1/2 otherwise.
+    Handles: noise of every kind; no jumps.
+    Conserves: nothing; the squared norm of a path grows as dt.
+    Use when: teaching, or checking another scheme. Needs a small dt.
+
+    Parameters
+    ----------
+    dt : float
+        Largest step [time].
+
+    Raises
+    ------
+    SchemeMismatchError
+        If dt is not finite and positive.
+    """
+
+    dt: float
+    traits: ClassVar[Traits] = Traits(
+        calculus="stratonovich", weak=1.0, strong=0.5, jumps=False, unitary=False
+    )
+
+    def __post_init__(self) -> None:
+        """Check dt."""
+        object.__setattr__(self, "dt", checked_dt(self.dt, "Heun"))
+
+    def prepare(self, dynamics: Dynamics, times: Floats, seed: int) -> Explicit:
+        """Return an integrator for a lowered model."""
+        drift = -1j * dynamics.hamiltonian
+        return prepare_explicit(self, drift, 2, dynamics, times, seed)

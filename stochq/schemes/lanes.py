@@ -1,0 +1,215 @@
+"""Trajectories side by side: the arrays that every scheme advances, and their kernels.
+
+An atom is 64 trajectories whose amplitudes are the innermost axis, real and imaginary
+parts apart, so that each line of a kernel is one vector instruction over trajectories.
+For orbitals the lanes are the columns of one trajectory, which share its noise: a ket
+is an orbital matrix with one column.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from stochq.arrays import Complexes, Floats, Ints
+from stochq.jit import kernel
+from stochq.states import State
+from stochq.streams import (
+    BLOCK,
+    Purpose,
+    fill_normals,
+    sincos_turns,
+    stream_key,
+    uniform_pair,
+)
+from stochq.structure import Quadratic
+
+__all__ = ["ATOM", "Lanes", "apply_matrix", "load", "measure", "turn"]
+
+#: Trajectories per atom; atoms are the unit of work, of merging and of checkpoints.
+ATOM = 64
+
+
+@dataclass
+class Lanes:
+    """The state of G groups of lanes (atoms of kets, or single orbital trajectories).
+
+    Attributes
+    ----------
+    x : ndarray, shape (G, 2, d, W)
+        Real and imaginary parts of the amplitudes.
+    trajectory : ndarray, shape (G, W)
+        The trajectory that each lane belongs to.
+    clock : ndarray, shape (G, W)
+        The squared norm at which the next jump happens.
+    draws : ndarray, shape (G, W)
+        Jumps drawn so far, the address of the next draw.
+    position : int
+        Noise normals drawn so far by every trajectory.
+    shared : bool
+        Whether all lanes of a group are one trajectory.
+    residual : ndarray, shape (1,)
+        Largest |ln(squared norm / clock)| at a solved jump time.
+    """
+
+    x: Floats
+    trajectory: Ints
+    clock: Floats
+    draws: Ints
+    shared: bool
+    position: int = 0
+    residual: Floats = field(default_factory=lambda: np.zeros(1))
+
+    @property
+    def dim(self) -> int:
+        """Dimension d."""
+        return int(self.x.shape[2])
+
+    def amplitudes(self) -> Complexes:
+        """Return the states, shape (G, d, W)."""
+        states: Complexes = self.x[:, 0] + 1j * self.x[:, 1]
+        return states
+
+
+@kernel
+def _uniforms(key, trajectories, draw, out):  # type: ignore[no-untyped-def]
+    """Write the first uniform of a draw for every trajectory."""
+    for i in range(trajectories.size):
+        out[i], _ = uniform_pair(key, trajectories[i], draw)
+
+
+def _first_uniforms(seed: int, purpose: Purpose, trajectories: Ints) -> Floats:
+    """Return uniform number 0 of each trajectory."""
+    out = np.empty(trajectories.size)
+    _uniforms(stream_key(seed, purpose), trajectories, 0, out)
+    return out
+
+
+def load(state: State, seed: int, first_atom: int, atoms: int) -> Lanes:
+    """Return `atoms` atoms of trajectories at their initial state.
+
+    Parameters
+    ----------
+    state : Kets or Orbitals
+        What they start from; mixtures are sampled.
+    seed : int
+        Addresses all random numbers, with the trajectory's number.
+    first_atom : int
+        Number of the first atom: its trajectories start at ``64 first_atom``.
+    atoms : int
+        How many.
+    """
+    first = first_atom * ATOM
+    numbers = np.arange(first, first + atoms * ATOM, dtype=np.int64)
+    drawn = state.draw(_first_uniforms(seed, Purpose.INITIAL, numbers))
+    clock = _first_uniforms(seed, Purpose.JUMPS, numbers)
+    if state.one_body:
+        states = drawn  # (trajectories, sites, particles)
+        width = drawn.shape[2]
+        numbers = np.repeat(numbers[:, None], width, axis=1)
+        clock = np.repeat(clock[:, None], width, axis=1)
+    else:
+        states = drawn.reshape(atoms, ATOM, -1).transpose(0, 2, 1)
+        numbers = numbers.reshape(atoms, ATOM)
+        clock = clock.reshape(atoms, ATOM)
+    x = np.ascontiguousarray(np.stack([states.real, states.imag], axis=1))
+    return Lanes(
+        x=x,
+        trajectory=numbers,
+        clock=clock,
+        draws=np.ones_like(numbers),
+        shared=state.one_body,
+    )
+
+
+@kernel
+def apply_matrix(matrix, first_row, x, y):  # type: ignore[no-untyped-def]
+    """Write y = M x for all lanes; M is the block of a stack that starts at a row."""
+    dim, lanes = x.shape[1], x.shape[2]
+    for i in range(dim):
+        for w in range(lanes):
+            y[0, i, w] = 0.0
+            y[1, i, w] = 0.0
+        row = first_row + i
+        for p in range(matrix.indptr[row], matrix.indptr[row + 1]):
+            j = matrix.indices[p]
+            a, b = matrix.data[p].real, matrix.data[p].imag
+            if b == 0.0:
+                for w in range(lanes):
+                    y[0, i, w] += a * x[0, j, w]
+                    y[1, i, w] += a * x[1, j, w]
+            else:
+                for w in range(lanes):
+                    y[0, i, w] += a * x[0, j, w] - b * x[1, j, w]
+                    y[1, i, w] += a * x[1, j, w] + b * x[0, j, w]
+
+
+@kernel
+def turn(turns, cos, sin):  # type: ignore[no-untyped-def]
+    """Write cos and sin of 2 pi turns, on the unit circle to rounding."""
+    for w in range(turns.shape[0]):
+        c, s = sincos_turns(turns[w])
+        unit = 1.5 - 0.5 * (c * c + s * s)
+        cos[w] = c * unit
+        sin[w] = s * unit
+
+
+@kernel
+def add_normal(key, trajectories, shared, address, words, block, held, out):  # type: ignore[no-untyped-def]
+    """Add the standard normal number `address` of every lane's trajectory to `out`.
+
+    A block of four normals is kept in `block`, its number in ``held[0]``.
+    """
+    number = address // BLOCK
+    if held[0] != number:
+        width = 1 if shared else trajectories.shape[0]
+        fill_normals(key, trajectories[:width], number, words, block)
+        held[0] = number
+    row = address - BLOCK * number
+    for w in range(out.shape[0]):
+        out[w] += block[row, 0 if shared else w]
+
+
+@kernel
+def _measure(x, forms, normalize, shared, out, norms):  # type: ignore[no-untyped-def]
+    """Write <x|O|x> (over <x|x> if asked) into out (O, n) and <x|x> into norms (n,)."""
+    groups, _, dim, lanes = x.shape
+    value = np.empty(lanes)
+    square = np.empty(lanes)
+    for g in range(groups):
+        re, im = x[g, 0], x[g, 1]
+        square[:] = 0.0
+        for i in range(dim):
+            for w in range(lanes):
+                square[w] += re[i, w] * re[i, w] + im[i, w] * im[i, w]
+        for o in range(forms.ptr.shape[0] - 1):
+            value[:] = 0.0
+            for p in range(forms.ptr[o], forms.ptr[o + 1]):
+                i, j = forms.row[p], forms.column[p]
+                a, b = forms.re[p], forms.im[p]
+                for w in range(lanes):
+                    value[w] += a * (re[i, w] * re[j, w] + im[i, w] * im[j, w]) - b * (
+                        re[i, w] * im[j, w] - im[i, w] * re[j, w]
+                    )
+            if normalize:
+                for w in range(lanes):
+                    value[w] /= square[w]
+            if shared:
+                out[o, g] = value.sum()
+            else:
+                out[o, g * lanes : (g + 1) * lanes] = value
+        if shared:
+            norms[g] = square.sum() / lanes
+        else:
+            norms[g * lanes : (g + 1) * lanes] = square
+
+
+def measure(lanes: Lanes, forms: Quadratic, normalize: bool) -> tuple[Floats, Floats]:
+    """Return the expectation values (O, n) and squared norms (n,) of n trajectories."""
+    groups, _, _, width = lanes.x.shape
+    count = groups if lanes.shared else groups * width
+    out = np.empty((forms.ptr.size - 1, count))
+    norms = np.empty(count)
+    _measure(lanes.x, forms, normalize, lanes.shared, out, norms)
+    return out, norms

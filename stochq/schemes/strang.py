@@ -1,0 +1,312 @@
+"""Symmetric exponential splitting: unitary on every path, weak order 2.
+
+With the flow F (Hamiltonian and jumps) and groups G_1 ... G_m of commuting noise
+channels, one step is
+
+    F(h/2) G_1(h/2) ... G_m(h) ... G_1(h/2) F(h/2),
+
+where the two halves of a group have *independent* increments. Each factor averages to
+the exact semigroup of its part, so the step averages to the Strang product of those
+semigroups, whose error is of second order in h. (One increment shared by the halves
+would make it first order.) The outer halves of neighboring steps merge into one factor.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from stochq.arrays import Floats, Ints
+from stochq.errors import SchemeMismatchError
+from stochq.jit import kernel
+from stochq.lowering import Dynamics
+from stochq.schemes.flow import (
+    JumpFlow,
+    flow_generator,
+    flow_lanes,
+    jump_flow,
+    propagators,
+)
+from stochq.schemes.lanes import Lanes, add_normal, turn
+from stochq.schemes.traits import StepGrid, Traits, checked_dt, step_grid
+from stochq.streams import BLOCK, Purpose, stream_key
+from stochq.structure import (
+    NoiseFactors,
+    Sparse,
+    commute,
+    commuting_groups,
+    noise_factors,
+    pack,
+)
+
+__all__ = ["Exact", "Strang", "has_flow", "splitting_groups"]
+
+
+class Keys(NamedTuple):
+    """The streams that an integration draws from."""
+
+    noise: npt.NDArray[np.uint32]
+    jumps: npt.NDArray[np.uint32]
+
+
+@kernel
+def apply_noise(factors, group, increments, x, work):  # type: ignore[no-untyped-def]
+    """Apply exp(-i sum_k dW_k L_k) of one commuting group to all lanes.
+
+    Parameters
+    ----------
+    factors : NoiseFactors
+        The channels.
+    group : int
+        Which group.
+    increments : float array, shape (K, W)
+        dW_k of every channel (only the group's rows are read).
+    x : float array, shape (2, d, W)
+        The state, changed in place.
+    work : float array, shape (5, W)
+        Work space.
+    """
+    lanes = x.shape[2]
+    re, im = x[0], x[1]
+    turns, cos, sin, a, b = work[0], work[1], work[2], work[3], work[4]
+    for r in range(factors.row_ptr[group], factors.row_ptr[group + 1]):
+        i = factors.rows[r]
+        turns[:] = 0.0
+        for e in range(factors.entry_ptr[r], factors.entry_ptr[r + 1]):
+            k, value = factors.entry_channel[e], factors.entry_value[e]
+            for w in range(lanes):
+                turns[w] += value * increments[k, w]
+        turn(turns, cos, sin)
+        for w in range(lanes):
+            p, q = re[i, w], im[i, w]
+            re[i, w] = p * cos[w] + q * sin[w]
+            im[i, w] = q * cos[w] - p * sin[w]
+    for k in range(factors.group_ptr[group], factors.group_ptr[group + 1]):
+        for v in range(factors.value_ptr[k], factors.value_ptr[k + 1]):
+            for w in range(lanes):
+                turns[w] = factors.values[v] * increments[k, w]
+            turn(turns, cos, sin)
+            for t in range(factors.term_ptr[v], factors.term_ptr[v + 1]):
+                _rotate_along(
+                    factors, factors.vector_ptr[t], factors.vector_ptr[t + 1],
+                    re, im, cos, sin, a, b,
+                )  # fmt: skip
+
+
+@kernel
+def _rotate_along(factors, start, stop, re, im, cos, sin, a, b):  # type: ignore[no-untyped-def]
+    """Apply 1 + (exp(-i phi) - 1) v v^dag for one eigenvector v."""
+    lanes = cos.shape[0]
+    a[:] = 0.0
+    b[:] = 0.0
+    for e in range(start, stop):  # a + i b = <v|x>
+        i, p, q = factors.index[e], factors.re[e], factors.im[e]
+        for w in range(lanes):
+            a[w] += p * re[i, w] + q * im[i, w]
+            b[w] += p * im[i, w] - q * re[i, w]
+    for w in range(lanes):
+        c, s = cos[w] - 1.0, -sin[w]
+        a[w], b[w] = c * a[w] - s * b[w], c * b[w] + s * a[w]
+    for e in range(start, stop):
+        i, p, q = factors.index[e], factors.re[e], factors.im[e]
+        for w in range(lanes):
+            re[i, w] += p * a[w] - q * b[w]
+            im[i, w] += p * b[w] + q * a[w]
+
+
+@kernel
+def _noise_factor(
+    factors, group, variance, key, trajectory, shared, position, x, increments,
+    words, block, held, work,
+):  # type: ignore[no-untyped-def]  # fmt: skip
+    """Draw a group's increments and apply its factor; return the next position."""
+    first, last = factors.group_ptr[group], factors.group_ptr[group + 1]
+    scale = np.sqrt(variance)
+    for k in range(first, last):
+        increments[k] = 0.0
+        add_normal(
+            key, trajectory, shared, position, words, block, held, increments[k]
+        )
+        increments[k] *= scale
+        position += 1
+    apply_noise(factors, group, increments, x, work)
+    return position
+
+
+@kernel
+def _advance(
+    x, trajectory, clock, draws, residual, shared, position, flow, step, kind,
+    factors, h, count, with_flow, keys,
+):  # type: ignore[no-untyped-def]  # fmt: skip
+    """Take `count` steps of length h with every group of lanes; return the position."""
+    groups, _, dim, lanes = x.shape
+    last = factors.group_ptr.shape[0] - 2
+    inner = 0 if with_flow else 1
+    full, half = (2 * kind) * dim, (2 * kind + 1) * dim
+    increments = np.zeros((factors.value_ptr.shape[0], lanes))
+    words = np.empty((BLOCK, lanes), dtype=np.uint64)
+    block = np.empty((BLOCK, lanes))
+    work = np.empty((5, lanes))
+    y = np.empty((2, dim, lanes))
+    square = np.empty(lanes)
+    vectors = np.empty((4, dim), dtype=np.complex128)
+    end = position
+    for g in range(groups):
+        held = np.full(1, -1)
+        pos = position
+        split = last >= inner
+        for n in range(count + 1):
+            # the outer factor: halves at both ends, merged to a whole in between
+            outer_half = split and n in (0, count)
+            if split or n < count:
+                if with_flow:
+                    flow_lanes(
+                        flow, x[g], shared, 0.5 * h if outer_half else h, step,
+                        half if outer_half else full, clock[g], draws[g], keys.jumps,
+                        trajectory[g], y, square, vectors, residual,
+                    )  # fmt: skip
+                elif last >= 0:
+                    pos = _noise_factor(
+                        factors, 0, 0.5 * h if outer_half else h, keys.noise,
+                        trajectory[g], shared, pos, x[g], increments, words, block,
+                        held, work,
+                    )  # fmt: skip
+            if n == count or not split:
+                continue
+            for m in range(inner - last, last - inner + 1):
+                pos = _noise_factor(
+                    factors, last - abs(m), h if m == 0 else 0.5 * h, keys.noise,
+                    trajectory[g], shared, pos, x[g], increments, words, block, held,
+                    work,
+                )  # fmt: skip
+        end = pos
+    return end
+
+
+@dataclass(frozen=True)
+class _Splitting:
+    """A splitting scheme ready to run."""
+
+    grid: StepGrid
+    with_flow: bool
+    flow: JumpFlow
+    step: Sparse
+    factors: NoiseFactors
+    keys: Keys
+
+    def advance(self, lanes: Lanes, interval: int) -> None:
+        """Carry all lanes through one interval between output times."""
+        kind = self.grid.kind[interval]
+        lanes.position = _advance(
+            lanes.x, lanes.trajectory, lanes.clock, lanes.draws, lanes.residual,
+            lanes.shared, lanes.position, self.flow, self.step, kind, self.factors,
+            self.grid.lengths[kind], self.grid.counts[interval], self.with_flow,
+            self.keys,
+        )  # fmt: skip
+
+
+def has_flow(dynamics: Dynamics) -> bool:
+    """Tell whether anything but noise moves the state."""
+    return bool(dynamics.hamiltonian.nnz or dynamics.jumps)
+
+
+def splitting_groups(dynamics: Dynamics) -> list[list[int]]:
+    """Return the commuting groups of noise channels, in the order they are applied."""
+    return commuting_groups(dynamics.noise)
+
+
+def _prepare(dynamics: Dynamics, times: Floats, dt: float, seed: int) -> _Splitting:
+    """Return the integrator of a splitting with steps of at most dt."""
+    grid = step_grid(times, dt)
+    groups = splitting_groups(dynamics)
+    order: Ints = np.array([k for group in groups for k in group], dtype=np.int64)
+    noise = [dynamics.noise[k] for k in order]
+    relabeled = np.split(np.arange(order.size), np.cumsum([len(g) for g in groups]))
+    durations = [part * h for h in grid.lengths for part in (1.0, 0.5)]
+    return _Splitting(
+        grid=grid,
+        with_flow=has_flow(dynamics),
+        flow=jump_flow(dynamics, max(grid.lengths, default=1.0)),
+        step=pack(propagators(flow_generator(dynamics), durations)),
+        factors=noise_factors(noise, [g.tolist() for g in relabeled[:-1]]),
+        keys=Keys(stream_key(seed, Purpose.NOISE), stream_key(seed, Purpose.JUMPS)),
+    )
+
+
+@dataclass(frozen=True)
+class Strang:
+    """Symmetric exponential splitting with independent half increments.
+
+    Orders: weak 2; pathwise 1 for commuting noise, 1/2 otherwise.
+    Handles: noise of every kind, jumps (their times have no step error), and both.
+    Conserves: the norm under noise, to rounding, on every path.
+
+    Parameters
+    ----------
+    dt : float
+        Largest step [time]; every interval between output times gets equal steps.
+
+    Raises
+    ------
+    SchemeMismatchError
+        If dt is not finite and positive.
+    """
+
+    dt: float
+    traits: ClassVar[Traits] = Traits(
+        calculus="stratonovich", weak=2.0, strong=0.5, jumps=True, unitary=True
+    )
+
+    def __post_init__(self) -> None:
+        """Check dt."""
+        object.__setattr__(self, "dt", checked_dt(self.dt, "Strang"))
+
+    def prepare(self, dynamics: Dynamics, times: Floats, seed: int) -> _Splitting:
+        """Return an integrator for a lowered model."""
+        return _prepare(dynamics, times, self.dt, seed)
+
+
+@dataclass(frozen=True)
+class Exact:
+    """No time step and no step error, for models whose factors all commute.
+
+    Handles: jumps and a Hamiltonian without noise; commuting noise, with a Hamiltonian
+    that commutes with it.
+    """
+
+    traits: ClassVar[Traits] = Traits(
+        calculus="none", weak=np.inf, strong=np.inf, jumps=True, unitary=True
+    )
+
+    @property
+    def dt(self) -> float:
+        """Infinite: there is no step."""
+        return np.inf
+
+    @staticmethod
+    def handles(dynamics: Dynamics) -> bool:
+        """Tell whether all factors of the model commute."""
+        if not dynamics.noise:
+            return True
+        if dynamics.jumps or len(splitting_groups(dynamics)) > 1:
+            return False
+        flow = dynamics.hamiltonian
+        return not flow.nnz or all(commute(flow, L) for L in dynamics.noise)
+
+    def prepare(self, dynamics: Dynamics, times: Floats, seed: int) -> _Splitting:
+        """Return an integrator for a lowered model.
+
+        Raises
+        ------
+        SchemeMismatchError
+            If the model has factors that do not commute.
+        """
+        if not self.handles(dynamics):
+            raise SchemeMismatchError(
+                "Exact() must have a model whose parts commute (no noise, or only "
+                "commuting noise), but this one has others; use Strang(dt=...)"
+            )
+        return _prepare(dynamics, times, np.inf, seed)
