@@ -172,7 +172,7 @@ def log_unit(u):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def fill_normals(key, trajectories, block, words, out):  # type: ignore[no-untyped-def]
+def fill_normals(key, trajectories, lanes, block, words, out):  # type: ignore[no-untyped-def]
     """Write the four standard normals of a block for every lane.
 
     Parameters
@@ -181,6 +181,8 @@ def fill_normals(key, trajectories, block, words, out):  # type: ignore[no-untyp
         From `stream_key`.
     trajectories : int64 array, shape (W,)
         The trajectory that each lane belongs to.
+    lanes : int
+        How many of the lanes to write.
     block : int
         Normals 4 block ... 4 block + 3 of each trajectory.
     words : uint64 array, shape (4, W)
@@ -188,7 +190,6 @@ def fill_normals(key, trajectories, block, words, out):  # type: ignore[no-untyp
     out : float array, shape (4, W)
         The normals, by Box and Muller.
     """
-    lanes = trajectories.shape[0]
     low = uint64(0xFFFFFFFF)
     k0, k1 = uint64(key[0]), uint64(key[1])
     c2, c3 = uint64(block) & low, uint64(block) >> uint64(32)
@@ -218,6 +219,6 @@ def normals(seed: int, trajectory: int, count: int) -> Floats:
     block = np.empty((BLOCK, 1))
     blocks = []
     for number in range(-(-count // BLOCK)):
-        fill_normals(key, lane, number, words, block)
+        fill_normals(key, lane, 1, number, words, block)
         blocks.append(block[:, 0].copy())
     return np.concatenate(blocks)[:count] if blocks else np.empty(0)

@@ -13,6 +13,7 @@ Source: Benatti, Carollo, Floreanini and Narnhofer, Eqs. 37-41.
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -72,19 +73,15 @@ def macroscopic_magnetization(omega0: Any, lam: float, times: Any) -> Floats:
     """
     start = _finite(omega0, "omega0", (3,))
     rate, times = float(_finite(lam, "lam", ())), as_times(times)
-    xi, across = float(np.linalg.norm(start)), float(np.hypot(start[0], start[1]))
+    xi, across = math.hypot(*start), math.hypot(start[0], start[1])
     if across == 0:
         return np.tile(start[:, None], times.size)
-    # xi +- omega_3 without cancellation: their product is across^2
-    large = xi + abs(start[2])
-    small = across**2 / large
-    above, below = (large, small) if start[2] >= 0 else (small, large)
-    phase = xi * rate * (times - times[0])
-    grown, faded = np.exp(phase - abs(phase)), np.exp(-phase - abs(phase))
-    denominator = above * grown + below * faded
-    shrink = 2 * xi * np.exp(-abs(phase)) / denominator
-    third = xi * (above * grown - below * faded) / denominator
-    return np.stack([start[0] * shrink, start[1] * shrink, third])
+    # xi c = artanh(omega_3 / xi), without cancellation next to a pole
+    offset = math.log(xi + abs(start[2])) - math.log(across)
+    phase = xi * rate * (times - times[0]) + math.copysign(offset, start[2])
+    sech = 2 * np.exp(-abs(phase)) / (1 + np.exp(-2 * abs(phase)))
+    first, second = start[:2] / across
+    return xi * np.stack([first * sech, second * sech, np.tanh(phase)])
 
 
 def macroscopic_equation(omega0: Any, B: Any, times: Any) -> Floats:

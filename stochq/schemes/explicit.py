@@ -18,7 +18,7 @@ from stochq.arrays import Floats, Operator
 from stochq.errors import SchemeMismatchError
 from stochq.jit import kernel
 from stochq.lowering import Dynamics
-from stochq.schemes.lanes import Lanes, add_normal
+from stochq.schemes.lanes import Lanes, clear, copy, draw_normal
 from stochq.schemes.traits import StepGrid, step_grid
 from stochq.streams import BLOCK, Purpose, stream_key
 from stochq.structure import Sparse, pack
@@ -30,7 +30,9 @@ __all__ = ["Explicit", "apply_generator", "draw_increments", "prepare_explicit"]
 def apply_generator(generator, increments, x, y):  # type: ignore[no-untyped-def]
     """Write y = sum_k increments_k M_k x, with M_k stacked and increments (K+1, W)."""
     dim, lanes = x.shape[1], x.shape[2]
-    y[:] = 0.0
+    for i in range(dim):
+        clear(y[0, i])
+        clear(y[1, i])
     for k in range(increments.shape[0]):
         for i in range(dim):
             row = k * dim + i
@@ -48,14 +50,13 @@ def draw_increments(
     h, key, trajectory, shared, position, increments, words, block, held
 ):  # type: ignore[no-untyped-def]
     """Write h and dW_1 ... dW_K into increments (K+1, W); return the next position."""
-    increments[0] = h
     scale = np.sqrt(h)
+    for w in range(increments.shape[1]):
+        increments[0, w] = h
     for k in range(1, increments.shape[0]):
-        increments[k] = 0.0
-        add_normal(
-            key, trajectory, shared, position, words, block, held, increments[k]
+        draw_normal(
+            key, trajectory, shared, position, scale, words, block, held, increments[k]
         )
-        increments[k] *= scale
         position += 1
     return position
 
@@ -71,22 +72,24 @@ def explicit_steps(
     block = np.empty((BLOCK, lanes))
     term = np.empty((2, dim, lanes))
     y = np.empty((2, dim, lanes))
+    held = np.empty(1, dtype=np.int64)
     end = position
     for g in range(groups):
-        held = np.full(1, -1)
+        held[0] = -1
         pos = position
         for _ in range(count):
             pos = draw_increments(
                 h, key, trajectory[g], shared, pos, increments, words, block, held
             )
-            term[:] = x[g]
+            copy(x[g], term)
             for n in range(1, order + 1):
                 apply_generator(generator, increments, term, y)
                 for i in range(dim):
                     for w in range(lanes):
                         term[0, i, w] = y[0, i, w] / n
                         term[1, i, w] = y[1, i, w] / n
-                x[g] += term
+                        x[g, 0, i, w] += term[0, i, w]
+                        x[g, 1, i, w] += term[1, i, w]
         end = pos
     return end
 

@@ -20,7 +20,7 @@ import scipy.sparse as sp
 from stochq.arrays import Complexes, Floats, Operator, adjoint
 from stochq.jit import kernel
 from stochq.lowering import Dynamics
-from stochq.schemes.lanes import apply_matrix
+from stochq.schemes.lanes import apply_matrix, clear, copy
 from stochq.streams import uniform_pair
 from stochq.structure import Sparse, blocks, pack
 
@@ -174,7 +174,7 @@ def _waiting_time(flow, a, level, limit, b, c):  # type: ignore[no-untyped-def]
         new = t + step
         if not (low < new < high):
             new = 0.5 * (low + high)
-        if new in (low, high):
+        if new == low or new == high:
             break
         moved = abs(new - t)
         t = new
@@ -210,7 +210,8 @@ def _climb(flow, v, level, limit, trial):  # type: ignore[no-untyped-def]
         if done + rung <= goal:
             _matvec(flow.ladder, m * dim, v, trial)
             if _square(trial) > level:
-                v[:] = trial
+                for i in range(dim):
+                    v[i] = trial[i]
                 done += rung
     if done == goal:
         return limit, False
@@ -269,7 +270,9 @@ def _kick(flow, x, duration, step, first_row, clock, draws, key, trajectory, y):
     -ln(u) / Gamma; ``clock`` keeps exp(-Gamma t) for the part not yet used up.
     """
     dim, lanes = x.shape[1], x.shape[2]
-    total = flow.weights.sum()
+    total = 0.0
+    for k in range(flow.count):
+        total += flow.weights[k]
     left = duration
     while True:
         wait = -np.log(clock[0]) / total
@@ -290,29 +293,33 @@ def _kick(flow, x, duration, step, first_row, clock, draws, key, trajectory, y):
             for w in range(lanes):
                 x[0, i, w] = scale * y[0, i, w]
                 x[1, i, w] = scale * y[1, i, w]
-        clock[:] = fresh
-        draws += 1
+        for w in range(lanes):
+            clock[w] = fresh
+            draws[w] += 1
         left -= wait
     if left == duration:
         apply_matrix(step, first_row, x, y)
-        x[:] = y
+        copy(y, x)
     else:
         _rotate(flow, x, left, y)
-    clock *= np.exp(total * left)
+    used = np.exp(total * left)
+    for w in range(lanes):
+        clock[w] *= used
 
 
 @kernel
 def _rotate(flow, x, t, y):  # type: ignore[no-untyped-def]
     """Replace x by R exp(-i Lambda t) R^-1 x for real energies."""
     dim, lanes = x.shape[1], x.shape[2]
-    apply_matrix(flow.left, 0, x, y)
+    first_row = 0 * dim  # a plain 0 would be compiled as another type
+    apply_matrix(flow.left, first_row, x, y)
     for k in range(dim):
         phase = np.exp(-1j * flow.energies[k].real * t)
         for w in range(lanes):
             a, b = y[0, k, w], y[1, k, w]
             y[0, k, w] = phase.real * a - phase.imag * b
             y[1, k, w] = phase.real * b + phase.imag * a
-    apply_matrix(flow.right, 0, y, x)
+    apply_matrix(flow.right, first_row, y, x)
 
 
 @kernel
@@ -334,7 +341,7 @@ def flow_lanes(
     dim, lanes = x.shape[1], x.shape[2]
     apply_matrix(step, first_row, x, y)
     if flow.count > 0:
-        square[:] = 0.0
+        clear(square)
         for i in range(dim):
             for w in range(lanes):
                 square[w] += y[0, i, w] * y[0, i, w] + y[1, i, w] * y[1, i, w]
@@ -350,4 +357,4 @@ def flow_lanes(
                 for i in range(dim):
                     y[0, i, w] = v[i].real
                     y[1, i, w] = v[i].imag
-    x[:] = y
+    copy(y, x)

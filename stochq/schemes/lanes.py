@@ -25,7 +25,17 @@ from stochq.streams import (
 )
 from stochq.structure import Quadratic
 
-__all__ = ["ATOM", "Lanes", "apply_matrix", "load", "measure", "turn"]
+__all__ = [
+    "ATOM",
+    "Lanes",
+    "draw_normal",
+    "apply_matrix",
+    "clear",
+    "copy",
+    "load",
+    "measure",
+    "turn",
+]
 
 #: Trajectories per atom; atoms are the unit of work, of merging and of checkpoints.
 ATOM = 64
@@ -124,6 +134,22 @@ def load(state: State, seed: int, first_atom: int, atoms: int) -> Lanes:
 
 
 @kernel
+def clear(row):  # type: ignore[no-untyped-def]
+    """Set a row of lanes to zero."""
+    for w in range(row.shape[0]):
+        row[w] = 0.0
+
+
+@kernel
+def copy(source, target):  # type: ignore[no-untyped-def]
+    """Copy one state (2, d, W) onto another."""
+    for part in range(2):
+        for i in range(source.shape[1]):
+            for w in range(source.shape[2]):
+                target[part, i, w] = source[part, i, w]
+
+
+@kernel
 def apply_matrix(matrix, first_row, x, y):  # type: ignore[no-untyped-def]
     """Write y = M x for all lanes; M is the block of a stack that starts at a row."""
     dim, lanes = x.shape[1], x.shape[2]
@@ -156,19 +182,34 @@ def turn(turns, cos, sin):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def add_normal(key, trajectories, shared, address, words, block, held, out):  # type: ignore[no-untyped-def]
-    """Add the standard normal number `address` of every lane's trajectory to `out`.
+def draw_normal(
+    key, trajectories, shared, address, scale, words, block, held, out
+):  # type: ignore[no-untyped-def]
+    """Write `scale` times the normal number `address` of every lane's trajectory.
 
     A block of four normals is kept in `block`, its number in ``held[0]``.
     """
     number = address // BLOCK
     if held[0] != number:
         width = 1 if shared else trajectories.shape[0]
-        fill_normals(key, trajectories[:width], number, words, block)
+        fill_normals(key, trajectories, width, number, words, block)
         held[0] = number
     row = address - BLOCK * number
     for w in range(out.shape[0]):
-        out[w] += block[row, 0 if shared else w]
+        out[w] = scale * block[row, 0 if shared else w]
+
+
+@kernel
+def _deliver(value, shared, group, out):  # type: ignore[no-untyped-def]
+    """Write one value per trajectory: of each lane, or the sum of shared lanes."""
+    lanes = value.shape[0]
+    if shared:
+        out[group] = 0.0
+    for w in range(lanes):
+        if shared:
+            out[group] += value[w]
+        else:
+            out[group * lanes + w] = value[w]
 
 
 @kernel
@@ -179,12 +220,12 @@ def _measure(x, forms, normalize, shared, out, norms):  # type: ignore[no-untype
     square = np.empty(lanes)
     for g in range(groups):
         re, im = x[g, 0], x[g, 1]
-        square[:] = 0.0
+        clear(square)
         for i in range(dim):
             for w in range(lanes):
                 square[w] += re[i, w] * re[i, w] + im[i, w] * im[i, w]
         for o in range(forms.ptr.shape[0] - 1):
-            value[:] = 0.0
+            clear(value)
             for p in range(forms.ptr[o], forms.ptr[o + 1]):
                 i, j = forms.row[p], forms.column[p]
                 a, b = forms.re[p], forms.im[p]
@@ -195,14 +236,10 @@ def _measure(x, forms, normalize, shared, out, norms):  # type: ignore[no-untype
             if normalize:
                 for w in range(lanes):
                     value[w] /= square[w]
-            if shared:
-                out[o, g] = value.sum()
-            else:
-                out[o, g * lanes : (g + 1) * lanes] = value
+            _deliver(value, shared, g, out[o])
+        _deliver(square, shared, g, norms)
         if shared:
-            norms[g] = square.sum() / lanes
-        else:
-            norms[g * lanes : (g + 1) * lanes] = square
+            norms[g] /= lanes
 
 
 def measure(lanes: Lanes, forms: Quadratic, normalize: bool) -> tuple[Floats, Floats]:

@@ -30,7 +30,7 @@ from stochq.schemes.flow import (
     jump_flow,
     propagators,
 )
-from stochq.schemes.lanes import Lanes, add_normal, turn
+from stochq.schemes.lanes import Lanes, draw_normal, clear, turn
 from stochq.schemes.traits import StepGrid, Traits, checked_dt, step_grid
 from stochq.streams import BLOCK, Purpose, stream_key
 from stochq.structure import (
@@ -43,6 +43,28 @@ from stochq.structure import (
 )
 
 __all__ = ["Exact", "Strang", "has_flow", "splitting_groups"]
+
+
+class Program(NamedTuple):
+    """The factors of one step: -1 for the flow, or the number of a noise group."""
+
+    factor: Ints
+    halved: npt.NDArray[np.bool_]
+
+
+def _program(with_flow: bool, groups: int) -> Program:
+    """Return inner factors out and back, then the outermost factor, merged to a whole.
+
+    For factors 0 (outermost) ... m: halves of 1 ... m-1, all of m, halves of
+    m-1 ... 1, and all of 0.
+    """
+    order = ([-1] if with_flow else []) + list(range(groups))
+    if len(order) < 2:
+        return Program(np.array(order, dtype=np.int64), np.zeros(len(order), bool))
+    outer, *middle, innermost = order
+    factor = [*middle, innermost, *reversed(middle), outer]
+    halved = [f in middle for f in factor]
+    return Program(np.array(factor, dtype=np.int64), np.array(halved))
 
 
 class Keys(NamedTuple):
@@ -74,7 +96,7 @@ def apply_noise(factors, group, increments, x, work):  # type: ignore[no-untyped
     turns, cos, sin, a, b = work[0], work[1], work[2], work[3], work[4]
     for r in range(factors.row_ptr[group], factors.row_ptr[group + 1]):
         i = factors.rows[r]
-        turns[:] = 0.0
+        clear(turns)
         for e in range(factors.entry_ptr[r], factors.entry_ptr[r + 1]):
             k, value = factors.entry_channel[e], factors.entry_value[e]
             for w in range(lanes):
@@ -100,8 +122,8 @@ def apply_noise(factors, group, increments, x, work):  # type: ignore[no-untyped
 def _rotate_along(factors, start, stop, re, im, cos, sin, a, b):  # type: ignore[no-untyped-def]
     """Apply 1 + (exp(-i phi) - 1) v v^dag for one eigenvector v."""
     lanes = cos.shape[0]
-    a[:] = 0.0
-    b[:] = 0.0
+    clear(a)
+    clear(b)
     for e in range(start, stop):  # a + i b = <v|x>
         i, p, q = factors.index[e], factors.re[e], factors.im[e]
         for w in range(lanes):
@@ -126,11 +148,9 @@ def _noise_factor(
     first, last = factors.group_ptr[group], factors.group_ptr[group + 1]
     scale = np.sqrt(variance)
     for k in range(first, last):
-        increments[k] = 0.0
-        add_normal(
-            key, trajectory, shared, position, words, block, held, increments[k]
+        draw_normal(
+            key, trajectory, shared, position, scale, words, block, held, increments[k]
         )
-        increments[k] *= scale
         position += 1
     apply_noise(factors, group, increments, x, work)
     return position
@@ -139,13 +159,14 @@ def _noise_factor(
 @kernel
 def _advance(
     x, trajectory, clock, draws, residual, shared, position, flow, step, kind,
-    factors, h, count, with_flow, keys,
+    factors, program, h, count, keys,
 ):  # type: ignore[no-untyped-def]  # fmt: skip
-    """Take `count` steps of length h with every group of lanes; return the position."""
+    """Take `count` steps of length h with every group of lanes; return the position.
+
+    The program lists the factors of a step that begins after half of the last factor:
+    that half is taken first, and the last step ends with the other half.
+    """
     groups, _, dim, lanes = x.shape
-    last = factors.group_ptr.shape[0] - 2
-    inner = 0 if with_flow else 1
-    full, half = (2 * kind) * dim, (2 * kind + 1) * dim
     increments = np.zeros((factors.value_ptr.shape[0], lanes))
     words = np.empty((BLOCK, lanes), dtype=np.uint64)
     block = np.empty((BLOCK, lanes))
@@ -153,35 +174,31 @@ def _advance(
     y = np.empty((2, dim, lanes))
     square = np.empty(lanes)
     vectors = np.empty((4, dim), dtype=np.complex128)
+    held = np.empty(1, dtype=np.int64)
+    last = program.factor.shape[0] - 1
     end = position
     for g in range(groups):
-        held = np.full(1, -1)
+        held[0] = -1
         pos = position
-        split = last >= inner
         for n in range(count + 1):
-            # the outer factor: halves at both ends, merged to a whole in between
-            outer_half = split and n in (0, count)
-            if split or n < count:
-                if with_flow:
+            for o in range(last + 1):
+                if n == 0 and (o < last or last == 0):
+                    continue
+                outer_half = o == last and last > 0 and (n == 0 or n == count)
+                halved = outer_half or program.halved[o]
+                duration = 0.5 * h if halved else h
+                if program.factor[o] < 0:
+                    row = (2 * kind + (1 if halved else 0)) * dim
                     flow_lanes(
-                        flow, x[g], shared, 0.5 * h if outer_half else h, step,
-                        half if outer_half else full, clock[g], draws[g], keys.jumps,
-                        trajectory[g], y, square, vectors, residual,
+                        flow, x[g], shared, duration, step, row, clock[g], draws[g],
+                        keys.jumps, trajectory[g], y, square, vectors, residual,
                     )  # fmt: skip
-                elif last >= 0:
+                else:
                     pos = _noise_factor(
-                        factors, 0, 0.5 * h if outer_half else h, keys.noise,
+                        factors, program.factor[o], duration, keys.noise,
                         trajectory[g], shared, pos, x[g], increments, words, block,
                         held, work,
                     )  # fmt: skip
-            if n == count or not split:
-                continue
-            for m in range(inner - last, last - inner + 1):
-                pos = _noise_factor(
-                    factors, last - abs(m), h if m == 0 else 0.5 * h, keys.noise,
-                    trajectory[g], shared, pos, x[g], increments, words, block, held,
-                    work,
-                )  # fmt: skip
         end = pos
     return end
 
@@ -191,7 +208,7 @@ class _Splitting:
     """A splitting scheme ready to run."""
 
     grid: StepGrid
-    with_flow: bool
+    program: Program
     flow: JumpFlow
     step: Sparse
     factors: NoiseFactors
@@ -203,7 +220,7 @@ class _Splitting:
         lanes.position = _advance(
             lanes.x, lanes.trajectory, lanes.clock, lanes.draws, lanes.residual,
             lanes.shared, lanes.position, self.flow, self.step, kind, self.factors,
-            self.grid.lengths[kind], self.grid.counts[interval], self.with_flow,
+            self.program, self.grid.lengths[kind], self.grid.counts[interval],
             self.keys,
         )  # fmt: skip
 
@@ -228,7 +245,7 @@ def _prepare(dynamics: Dynamics, times: Floats, dt: float, seed: int) -> _Splitt
     durations = [part * h for h in grid.lengths for part in (1.0, 0.5)]
     return _Splitting(
         grid=grid,
-        with_flow=has_flow(dynamics),
+        program=_program(has_flow(dynamics), len(groups)),
         flow=jump_flow(dynamics, max(grid.lengths, default=1.0)),
         step=pack(propagators(flow_generator(dynamics), durations)),
         factors=noise_factors(noise, [g.tolist() for g in relabeled[:-1]]),

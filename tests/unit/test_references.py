@@ -1,0 +1,658 @@
+"""The averaged equations against truths that share no code with them."""
+
+from functools import reduce
+
+import numpy as np
+import pytest
+import qutip
+import scipy.sparse as sp
+from scipy.linalg import expm
+
+from stochq.errors import ModelError
+from stochq.model import ComplexWhiteNoise, Dissipator, Model, WhiteNoise
+from stochq.references import (
+    Reference,
+    correlation_equation,
+    correlation_matrix,
+    liouvillian,
+    macroscopic_equation,
+    macroscopic_magnetization,
+    master_equation,
+    steady_state,
+)
+from stochq.references import _propagate as propagation
+from stochq.spaces import (
+    bond_coupling,
+    hopping_chain,
+    site_number,
+    spin_operators,
+    tls_lowering,
+    tls_number,
+)
+from stochq.states import Occupations, Orbitals
+
+LOWERING = np.array([[0, 1], [0, 0]])
+EXCITED = np.diag([0.0, 1.0])
+PAULI_X = np.array([[0, 1], [1, 0]])
+TIMES = np.linspace(0, 3, 31)
+QUTIP_ACCURACY = 1e-8
+
+
+def random_matrix(rng, d):
+    return (rng.normal(size=(d, d)) + 1j * rng.normal(size=(d, d))) / np.sqrt(2 * d)
+
+
+def random_hermitian(rng, d):
+    matrix = random_matrix(rng, d)
+    return matrix + matrix.conj().T
+
+
+def random_covariance(rng, k):
+    root = rng.normal(size=(k, k))
+    return 0.3 * root @ root.T
+
+
+def random_parts(rng, d):
+    """Return the parts of a model that uses everything a model may hold."""
+    mixed = random_matrix(rng, d)
+    rho = mixed @ mixed.conj().T
+    return {
+        "hamiltonian": random_hermitian(rng, d),
+        "noise": [
+            WhiteNoise(
+                [random_hermitian(rng, d) for _ in range(3)],
+                covariance=random_covariance(rng, 3),
+                name="real",
+            ),
+            ComplexWhiteNoise(random_matrix(rng, d), rate=0.4, name="complex"),
+        ],
+        "dissipators": [
+            Dissipator(random_matrix(rng, d), 0.5, name="loss"),
+            Dissipator(random_matrix(rng, d), 0.2, name="loss"),
+            Dissipator(random_matrix(rng, d), name="gain"),
+        ],
+        "initial": rho / np.trace(rho).real,
+        "observables": {"A": random_hermitian(rng, d), "B": random_hermitian(rng, d)},
+    }
+
+
+def jumps_of(model):
+    """Write every dissipation as Lindblad jumps, noise by the roots of C."""
+    jumps = [np.sqrt(d.rate) * d.operator.toarray() for d in model.dissipators]
+    for noise in model.noise:
+        if isinstance(noise, ComplexWhiteNoise):
+            a = np.sqrt(noise.rate) * noise.operator.toarray()
+            jumps += [a, a.conj().T]
+            continue
+        strengths, modes = np.linalg.eigh(noise.covariance)
+        matrices = np.array([operator.toarray() for operator in noise.operators])
+        mixed = np.tensordot(modes.T, matrices, axes=1)
+        jumps += [np.sqrt(max(s, 0)) * c for s, c in zip(strengths, mixed, strict=True)]
+    return jumps
+
+
+def qutip_means(model, times):
+    result = qutip.mesolve(
+        qutip.Qobj(model.hamiltonian.toarray()),
+        qutip.Qobj(model.initial.density_matrix()),
+        times,
+        c_ops=[qutip.Qobj(c) for c in jumps_of(model)],
+        e_ops=[qutip.Qobj(o.toarray()) for o in model.observables.values()],
+        options={"atol": 1e-12, "rtol": 1e-10, "nsteps": 10**5, "progress_bar": ""},
+    )
+    return np.array(result.expect)
+
+
+def decaying_qubit(rate=0.8, times=TIMES, **arguments):
+    model = Model(
+        dissipators=Dissipator(LOWERING, rate, name="decay"),
+        initial=[0, 1],
+        observables={"n": EXCITED},
+    )
+    return master_equation(model, times, **arguments)
+
+
+def worst(values, truth):
+    return np.abs(values - truth).max()
+
+
+# ---------------------------------------------------------------- master equation
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_random_models_agree_with_qutip(seed):
+    rng = np.random.default_rng(seed)
+    parts = random_parts(rng, d=2 + seed % 5)
+    model = Model(**parts)
+    reference = master_equation(model, TIMES, sensitivity=False)
+    truth = qutip_means(model, TIMES)
+    assert worst(reference.values, truth) < QUTIP_ACCURACY
+    for name in model.rate_names:
+        mutant = master_equation(model.with_rate(name, 2), TIMES, sensitivity=False)
+        assert worst(mutant.values, truth) > 1e-3, f"a doubled {name!r} must be seen"
+    real, complex_ = parts["noise"]
+    uncorrelated = WhiteNoise(
+        real.operators, rate=np.diag(real.covariance), name="real"
+    )
+    mutant = master_equation(
+        Model(**parts | {"noise": [uncorrelated, complex_]}), TIMES, sensitivity=False
+    )
+    assert worst(mutant.values, truth) > 1e-3, "lost correlations must be seen"
+
+
+def test_decay_is_exponential_within_the_stated_error():
+    reference = decaying_qubit(0.8)
+    error = worst(reference.values, np.exp(-0.8 * TIMES))
+    assert error <= reference.error < 1e-12
+    assert worst(decaying_qubit(1.6).values, np.exp(-0.8 * TIMES)) > 0.1
+
+
+def test_the_state_holds_at_the_first_time():
+    shifted = decaying_qubit(times=TIMES + 7.5)
+    assert worst(shifted.values, np.exp(-0.8 * TIMES)) <= shifted.error
+    assert decaying_qubit(times=[4.0]).values == pytest.approx(1, abs=0)
+
+
+def test_dephasing_rate_is_half_of_two_squared_for_pauli_z():
+    model = Model(
+        noise=WhiteNoise(np.diag([1.0, -1.0]), rate=0.3, name="dephasing"),
+        initial=np.array([1, 1]) / np.sqrt(2),
+        observables={"x": PAULI_X},
+    )
+    reference = master_equation(model, TIMES)
+    truth = np.exp(-2 * 0.3 * TIMES)
+    assert worst(reference.values, truth) <= reference.error
+    slope = reference.sensitivity["dephasing"]
+    assert worst(slope, -0.6 * TIMES * truth) < 1e-13
+
+
+def test_uneven_and_logarithmic_times():
+    times = np.concatenate(([0], np.geomspace(1e-6, 1e3, 40)))
+    reference = decaying_qubit(times=times)
+    assert worst(reference.values, np.exp(-0.8 * times)) <= reference.error < 1e-10
+
+
+def random_walk(n, gamma):
+    """Diffusion of one excitation by noisy bonds, C = 2 gamma."""
+    return Model(
+        noise=WhiteNoise(
+            [bond_coupling(n, j) for j in range(n - 1)], rate=2 * gamma, name="bonds"
+        ),
+        initial=np.eye(n)[0],
+        observables={f"n{k}": site_number(n, k) for k in range(n)},
+    )
+
+
+def test_noisy_bonds_give_a_random_walk_of_populations():
+    n, gamma = 12, 0.4
+    walk = 2 * gamma * (np.eye(n, k=1) + np.eye(n, k=-1))
+    walk -= np.diag(walk.sum(axis=0))
+    truth = np.array([expm(walk * t)[:, 0] for t in TIMES]).T
+    reference = master_equation(random_walk(n, gamma), TIMES)
+    assert worst(reference.values, truth) < 1e-13
+    assert worst(master_equation(random_walk(n, gamma / 2), TIMES).values, truth) > 0.1
+
+
+def test_only_populations_are_propagated_when_nothing_else_is_read(monkeypatch):
+    sizes = []
+    original = propagation._propagate_block
+
+    def spied(system, times):
+        sizes.append(system.start.size)
+        return original(system, times)
+
+    monkeypatch.setattr(propagation, "_propagate_block", spied)
+    master_equation(random_walk(12, 0.4), TIMES)
+    assert sizes == [12]
+
+
+@pytest.mark.parametrize("make", [propagation._dense_step, propagation._taylor_step])
+def test_both_ways_to_step_give_the_same_exact_curves(make, monkeypatch):
+    dense = make is propagation._dense_step
+    monkeypatch.setattr(propagation, "_dense_is_cheaper", lambda *_: dense)
+    model = Model(**random_parts(np.random.default_rng(3), 4))
+    reference = master_equation(model, TIMES)
+    generator = liouvillian(model).toarray()
+    part = generator - liouvillian(model.with_rate("real", 0)).toarray()
+    pair = np.block([[generator, np.zeros_like(part)], [part, generator]])
+    start = model.initial.density_matrix().ravel()
+    last = expm(pair * TIMES[-1]) @ np.concatenate((start, 0 * start))
+    rho, slope = last.reshape(2, 4, 4)
+    for row, matrix in enumerate(model.observables.values()):
+        mean, change = np.trace(matrix @ rho), np.trace(matrix @ slope)
+        assert reference.values[row, -1] == pytest.approx(mean.real, abs=1e-12)
+        assert reference.sensitivity["real"][row, -1] == pytest.approx(
+            change.real, abs=1e-12
+        )
+
+
+def central_difference(solve, model, name, step=1e-4):
+    up = solve(model.with_rate(name, 1 + step), TIMES, sensitivity=False)
+    down = solve(model.with_rate(name, 1 - step), TIMES, sensitivity=False)
+    return (up.values - down.values) / (2 * step)
+
+
+def test_sensitivities_are_derivatives_with_respect_to_ln_rate():
+    model = Model(**random_parts(np.random.default_rng(11), 3))
+    reference = master_equation(model, TIMES)
+    assert tuple(reference.sensitivity) == model.rate_names
+    for name, slope in reference.sensitivity.items():
+        truth = central_difference(master_equation, model, name)
+        assert worst(slope, truth) < 1e-7
+        assert worst(slope, 2 * truth) > 1e-3
+
+
+def test_sensitivity_can_be_left_out():
+    assert not decaying_qubit(sensitivity=False).sensitivity
+
+
+def test_liouvillian_conserves_the_trace_and_hermiticity():
+    d = 4
+    generator = liouvillian(Model(**random_parts(np.random.default_rng(5), d)))
+    trace = np.eye(d).ravel()
+    assert worst(trace @ generator, 0) < 1e-14
+    image = (generator @ random_hermitian(np.random.default_rng(6), d).ravel()).reshape(
+        d, d
+    )
+    assert worst(image, image.conj().T) < 1e-13
+
+
+def test_stiff_dissipative_chain_of_larger_size():
+    n = 5
+    lowering = [tls_lowering(n, k) for k in range(n)]
+    hop = sum(lowering[k].T @ lowering[k + 1] for k in range(n - 1))
+    model = Model(
+        hamiltonian=hop + hop.T,
+        dissipators=[Dissipator(a, 30.0, name="loss") for a in lowering],
+        initial=np.eye(2**n)[-1],
+        observables={"N": sum(tls_number(n, k) for k in range(n))},
+    )
+    reference = master_equation(model, TIMES)
+    assert worst(reference.values, n * np.exp(-30 * TIMES)) <= reference.error < 1e-10
+
+
+# ------------------------------------------------------------------ steady state
+
+
+def driven_qubit(drive, detuning, rate, observables=None):
+    return Model(
+        hamiltonian=detuning * EXCITED + drive / 2 * PAULI_X,
+        dissipators=Dissipator(LOWERING, rate, name="decay"),
+        initial=[1, 0],
+        observables=observables or {"n": EXCITED},
+    )
+
+
+def test_steady_state_of_the_driven_damped_qubit():
+    drive, detuning, rate = 0.7, 0.4, 0.5
+    rho = steady_state(driven_qubit(drive, detuning, rate))
+    saturation = 2 * drive**2 / (rate**2 + 4 * detuning**2)
+    assert rho[1, 1].real == pytest.approx(saturation / (1 + saturation) / 2, abs=1e-13)
+    assert np.trace(rho) == pytest.approx(1, abs=1e-14)
+    doubled = steady_state(driven_qubit(drive, detuning, 2 * rate))
+    assert abs(doubled[1, 1] - rho[1, 1]) > 0.01
+
+
+def test_steady_state_is_where_a_random_model_ends():
+    model = Model(**random_parts(np.random.default_rng(8), 6))
+    rho = steady_state(model)
+    assert worst(liouvillian(model) @ rho.ravel(), 0) < 1e-13
+    end = master_equation(model, [0, 200.0], sensitivity=False).values[:, 1]
+    means = [np.trace(o @ rho).real for o in model.observables.values()]
+    assert np.allclose(end, means, atol=1e-10, rtol=0)
+
+
+def test_steady_state_of_a_thermal_chain_is_a_product():
+    n, ratio = 5, 0.3
+    lowering = [tls_lowering(n, k) for k in range(n)]
+    hop = sum(lowering[k].T @ lowering[k + 1] for k in range(n - 1))
+    model = Model(
+        hamiltonian=hop + hop.T,
+        dissipators=[Dissipator(a) for a in lowering]
+        + [Dissipator(a.T, ratio) for a in lowering],
+        initial=np.eye(2**n)[0],
+        observables={"n": tls_number(n, 0)},
+    )
+    site = np.diag([1, ratio]) / (1 + ratio)
+    assert worst(steady_state(model), reduce(np.kron, [site] * n)) < 1e-13
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        random_walk(4, 0.3),  # a dark state beside the uniform one
+        Model(
+            noise=WhiteNoise(np.diag([1.0, -1.0]), rate=1),
+            initial=[1, 0],
+            observables={"n": EXCITED},
+        ),
+        Model(initial=[1, 0], observables={"n": EXCITED}),
+    ],
+    ids=["dark state", "dephasing", "nothing"],
+)
+def test_steady_state_must_be_unique(model):
+    with pytest.raises(ModelError, match="must have one stationary state"):
+        steady_state(model)
+
+
+# ------------------------------------------------------------ correlation equation
+
+
+def jordan_wigner(n):
+    """Return c_x on the Fock space: strings of -1 on the occupied sites before x."""
+    string = np.diag([1.0, -1.0])
+    return [
+        reduce(np.kron, [string] * x + [LOWERING] + [np.eye(2)] * (n - x - 1))
+        for x in range(n)
+    ]
+
+
+def second_quantized(matrix, modes):
+    matrix = matrix.toarray() if sp.issparse(matrix) else np.asarray(matrix)
+    return sum(
+        matrix[x, y] * modes[x].conj().T @ modes[y]
+        for x in range(len(modes))
+        for y in range(len(modes))
+    )
+
+
+def many_body(model):
+    """Return the same model on the Fock space of Jordan and Wigner."""
+    modes = jordan_wigner(model.dim)
+    ket = np.eye(2**model.dim)[0]
+    for orbital in model.initial.matrix.T:
+        create = sum(u * c.T for u, c in zip(orbital, modes, strict=True))
+        ket = create @ ket
+    noise = []
+    for member in model.noise:
+        lifted = [second_quantized(a, modes) for a in member.operators]
+        if isinstance(member, ComplexWhiteNoise):
+            noise.append(ComplexWhiteNoise(*lifted, rate=member.rate, name=member.name))
+        else:
+            covariance = member.covariance
+            noise.append(WhiteNoise(lifted, covariance=covariance, name=member.name))
+    return Model(
+        hamiltonian=second_quantized(model.hamiltonian, modes),
+        noise=noise,
+        dissipators=[
+            Dissipator(second_quantized(d.operator, modes), d.rate, name=d.name)
+            for d in model.dissipators
+        ],
+        initial=ket,
+        observables={
+            name: second_quantized(matrix, modes)
+            for name, matrix in model.observables.items()
+        },
+    )
+
+
+def one_body_parts(n, seed):
+    rng = np.random.default_rng(seed)
+    hop = random_matrix(rng, n)
+    ladder = random_matrix(rng, n)
+    return {
+        "hamiltonian": random_hermitian(rng, n),
+        "noise": [
+            WhiteNoise([site_number(n, 0), site_number(n, 2)], rate=[0.7, 0.3]),
+            WhiteNoise(
+                [random_hermitian(rng, n) for _ in range(2)],
+                covariance=random_covariance(rng, 2),
+                name="correlated",
+            ),
+            ComplexWhiteNoise(hop, rate=0.3, name="hop"),
+        ],
+        "dissipators": [
+            Dissipator(site_number(n, 1), 0.6, name="dephasing"),
+            Dissipator(ladder, 0.25, name="pair"),
+            Dissipator(ladder.conj().T, 0.25, name="pair"),
+        ],
+        "initial": Orbitals(np.linalg.qr(random_matrix(rng, n))[0][:, :2]),
+        "observables": {"A": random_hermitian(rng, n), "n0": site_number(n, 0)},
+    }
+
+
+@pytest.mark.parametrize("n", [3, 4])
+def test_correlation_equation_is_the_many_body_average(n):
+    parts = one_body_parts(n, seed=n)
+    model = Model(**parts)
+    truth = master_equation(many_body(model), TIMES, sensitivity=False).values
+    reference = correlation_equation(model, TIMES)
+    assert worst(reference.values, truth) < 1e-11
+    for name in model.rate_names:
+        mutant = correlation_equation(model.with_rate(name, 2), TIMES)
+        assert worst(mutant.values, truth) > 1e-3, f"a doubled {name!r} must be seen"
+    transposed = Model(**parts | {"hamiltonian": parts["hamiltonian"].T})
+    assert worst(correlation_equation(transposed, TIMES).values, truth) > 1e-2
+    without = Model(**parts | {"noise": parts["noise"][:2]})
+    assert worst(correlation_equation(without, TIMES).values, truth) > 1e-3
+
+
+def test_correlation_matrix_is_read_by_the_observables():
+    model = Model(**one_body_parts(4, seed=1))
+    matrices = correlation_matrix(model, TIMES)
+    reference = correlation_equation(model, TIMES, sensitivity=False)
+    for row, matrix in enumerate(model.observables.values()):
+        means = np.einsum("xy,txy->t", matrix.toarray(), matrices)
+        assert worst(means, reference.values[row]) < 1e-13
+    orbitals = model.initial.matrix
+    assert worst(matrices[0], orbitals.conj() @ orbitals.T) < 1e-15
+    assert worst(matrices, matrices.conj().transpose(0, 2, 1)) < 1e-13
+
+
+def test_a_flux_turns_the_way_of_h_transposed():
+    """One particle obeys i psi' = h psi, and G = conj(psi) psi^T."""
+    h = np.array([[0, 1j, 1], [-1j, 0, 1j], [1, -1j, 0]])
+    model = Model(
+        hamiltonian=h, initial=Orbitals([[1], [0], [0]]), observables={"h": h}
+    )
+    time = 0.9
+    psi = expm(-1j * h * time)[:, 0]
+    found = correlation_matrix(model, [0, time])[1]
+    assert worst(found, np.outer(psi.conj(), psi)) < 1e-14
+    assert worst(found, np.outer(psi, psi.conj())) > 0.1
+
+
+def test_master_equation_hands_over_one_body_models():
+    model = Model(**one_body_parts(3, seed=2))
+    reference = master_equation(model, TIMES)
+    assert reference.method == "correlation equation"
+    assert np.array_equal(reference.values, correlation_equation(model, TIMES).values)
+
+
+def test_one_body_sensitivities_are_derivatives():
+    model = Model(**one_body_parts(4, seed=6))
+    reference = correlation_equation(model, TIMES)
+    assert tuple(reference.sensitivity) == model.rate_names
+    for name, slope in reference.sensitivity.items():
+        truth = central_difference(correlation_equation, model, name)
+        assert worst(slope, truth) < 1e-7
+        assert worst(slope, 2 * truth) > 1e-3
+
+
+def one_way(rates):
+    """Hopping from site 1 to 0 and back, with a rate for each direction."""
+    hop = np.eye(3, k=1)
+    return Model(
+        dissipators=[
+            Dissipator(a, rate, name=name)
+            for a, rate, name in zip(
+                (hop, hop.T), rates, ("left", "right"), strict=True
+            )
+        ],
+        initial=Occupations([1, 0, 0]),
+        observables={"n0": site_number(3, 0)},
+    )
+
+
+@pytest.mark.parametrize("rates", [(1.0, 0.0), (1.0, 0.9), (0.0, 1.0)])
+def test_one_way_hopping_does_not_close(rates):
+    with pytest.raises(ModelError, match="the equation for G closes only for"):
+        correlation_equation(one_way(rates), TIMES)
+
+
+def test_half_a_pair_has_no_sensitivity_of_its_own():
+    model = one_way((0.8, 0.8))
+    reference = correlation_equation(model, TIMES)
+    assert not reference.sensitivity
+    truth = master_equation(many_body(model), TIMES, sensitivity=False)
+    assert worst(reference.values, truth.values) < 1e-12
+
+
+def test_dephased_chain_of_many_sites_keeps_its_dark_mode():
+    n = 41
+    dark = np.zeros(n)
+    dark[::2] = (-1.0) ** np.arange(21) / np.sqrt(21)
+    model = Model(
+        hamiltonian=hopping_chain(n, 1.0),
+        noise=WhiteNoise([site_number(n, x) for x in range(1, n, 2)], rate=4.0),
+        initial=Occupations(np.arange(n) < 20),
+        observables={"dark": np.outer(dark, dark), "N": np.eye(n)},
+    )
+    times = np.linspace(0, 20, 5)
+    reference = correlation_equation(model, times, sensitivity=False)
+    kept = dark[:20] @ dark[:20]
+    assert worst(reference.values, np.array([[kept], [20]])) <= reference.error < 1e-8
+
+
+# ---------------------------------------------------------------- the wrong model
+
+
+def test_models_are_sent_to_the_equation_that_fits():
+    fermions = Model(**one_body_parts(3, seed=0))
+    qubit = driven_qubit(1, 0, 1)
+    for call in (liouvillian, steady_state):
+        with pytest.raises(ModelError, match="correlation_equation"):
+            call(fermions)
+    for solve in (correlation_equation, correlation_matrix):
+        with pytest.raises(ModelError, match="master_equation"):
+            solve(qubit, TIMES)
+
+
+# ---------------------------------------------------------------------- your own
+
+
+def test_reference_of_your_own_curves():
+    reference = Reference([0, 1], ["n", "x"], [[1, 2], [3, 4]])
+    frame = reference.to_frame()
+    assert list(frame.columns) == ["observable", "time", "value"]
+    assert frame.to_numpy().tolist() == [
+        ["n", 0.0, 1.0],
+        ["n", 1.0, 2.0],
+        ["x", 0.0, 3.0],
+        ["x", 1.0, 4.0],
+    ]
+    assert not reference.values.flags.writeable
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (([0, 1], ["n"], [1, 2]), r"`values` must be real with shape \(1, 2\)"),
+        (([0, 1], ["n"], [[1, 2, 3]]), r"has shape \(1, 3\)"),
+        (([0, 1], ["n"], [[1, np.nan]]), "`values` must be finite"),
+        (([0, 1], ["n"], [[1, 1j]]), "`values` must be real"),
+        (([1, 0], ["n"], [[1, 2]]), "`times` must be strictly increasing"),
+        (([0, 1], "n", [[1, 2]]), "`names` must be a non-empty sequence"),
+        (([0, 1], ["n", "n"], [[1, 2], [1, 2]]), "`names` must be distinct"),
+        (([0, 1], [""], [[1, 2]]), "`names` must be non-empty strings"),
+        (([0, 1], ["n"], [[1, 2]], -1.0), "`error` must be finite and >= 0"),
+        (([0, 1], ["n"], [[1, 2]], 0.0, "", {"g": [1]}), r"`sensitivity\['g'\]`"),
+    ],
+)
+def test_reference_names_what_does_not_fit(arguments, words):
+    with pytest.raises(ModelError, match=words):
+        Reference(*arguments)
+
+
+# ---------------------------------------------------------------------- mean field
+
+
+def plane(lam):
+    return np.array([[0, lam, 0], [-lam, 0, 0], [0, 0, 0.0]])
+
+
+@pytest.mark.parametrize("lam", [0.8, -1.7])
+@pytest.mark.parametrize(
+    "omega0", [(0.3, -0.1, 0.2), (0.1, 0.2, -0.4), (0.3, 0.0, 0.0), (1e-6, 0, -0.5)]
+)
+def test_tanh_law_solves_the_equations(omega0, lam):
+    times = np.linspace(2, 40, 20)
+    law = macroscopic_magnetization(omega0, lam, times)
+    assert worst(law, macroscopic_equation(omega0, plane(lam), times)) < 1e-10
+    assert worst(law[:, 0], omega0) < 1e-15
+    assert worst(np.linalg.norm(law, axis=0), np.linalg.norm(omega0)) < 1e-15
+    for mutant in (2 * lam, -lam):
+        wrong = macroscopic_equation(omega0, plane(mutant), times)
+        across = np.hypot(law[0, 1], law[1, 1])
+        assert worst(law[:, 1], wrong[:, 1]) > 0.1 * across
+
+
+def test_tanh_law_as_printed():
+    omega0, lam = np.array([0.3, -0.1, 0.2]), 0.9
+    for xi in (np.linalg.norm(omega0), -np.linalg.norm(omega0)):
+        c = np.arctanh(omega0[2] / xi) / xi
+        shrink = np.cosh(xi * c) / np.cosh(xi * (lam * TIMES + c))
+        third = xi * np.tanh(xi * (lam * TIMES + c))
+        truth = np.stack([omega0[0] * shrink, omega0[1] * shrink, third])
+        assert worst(macroscopic_magnetization(omega0, lam, TIMES), truth) < 1e-15
+
+
+@pytest.mark.parametrize("omega0", [(0, 0, 0), (0, 0, 0.5), (0, 0, -0.5)])
+def test_invariant_triples_do_not_move(omega0):
+    law = macroscopic_magnetization(omega0, 1.0, [0, 1, 1e9])
+    assert np.array_equal(law, np.tile(np.array(omega0)[:, None], 3))
+
+
+def test_tanh_law_at_huge_arguments_reaches_the_stable_pole():
+    law = macroscopic_magnetization((0.3, 0, -0.4), -1.0, [0, 1e12])
+    assert np.array_equal(law[:, 1], [0, 0, -0.5])
+    law = macroscopic_magnetization((1e-200, 0, -0.5), 1.0, [0, 1e12])
+    assert np.array_equal(law[:, 1], [0, 0, 0.5])
+
+
+def test_general_b_rotates_to_the_plane():
+    """With v = (B23, -B13, B12), rotating omega and v together changes nothing."""
+    rng = np.random.default_rng(4)
+    rotation = np.linalg.qr(rng.normal(size=(3, 3)))[0]
+    rotation *= np.linalg.det(rotation)
+    omega0, lam = np.array([0.2, 0.3, -0.1]), 1.1
+    rotated_b = rotation @ plane(lam) @ rotation.T
+    found = macroscopic_equation(rotation @ omega0, rotated_b, TIMES)
+    law = rotation @ macroscopic_magnetization(omega0, lam, TIMES)
+    assert worst(found, law) < 1e-11
+    assert worst(macroscopic_equation(rotation @ omega0, -rotated_b, TIMES), law) > 0.1
+
+
+def test_mean_field_is_the_limit_of_many_collective_spins():
+    """The exact finite-N equation approaches the law as 1/N, with this sign of B."""
+    lam, tilt, deviations = 1.0, 2.0, []
+    times = np.linspace(0, 3, 7)
+    for n_spins in (20, 40):
+        s1, s2, s3 = spin_operators(n_spins / 2)
+        # D = [[1, i], [-i, 1]] lam has one mode, u = (1, -i)/sqrt(2), of weight 2
+        jump = np.sqrt(lam / n_spins) * (s1 + 1j * s2)
+        ket = expm(-1j * tilt * s2.toarray())[:, 0]
+        model = Model(
+            dissipators=Dissipator(jump),
+            initial=ket,
+            observables={"w1": s1 / n_spins, "w3": s3 / n_spins},
+        )
+        start = (np.sin(tilt) / 2, 0, np.cos(tilt) / 2)
+        law = macroscopic_magnetization(start, lam, times)[[0, 2]]
+        deviations.append(worst(master_equation(model, times).values, law))
+    assert deviations[1] < 0.05
+    assert deviations[0] / deviations[1] == pytest.approx(2, abs=0.4)
+
+
+@pytest.mark.parametrize(
+    ("call", "words"),
+    [
+        (lambda: macroscopic_magnetization((0, 1), 1.0, [0]), "`omega0` must be real"),
+        (lambda: macroscopic_magnetization((0, 0, 1), np.inf, [0]), "`lam` must be"),
+        (lambda: macroscopic_equation((0, 0, 1), np.eye(3), [0]), "`B` must be anti"),
+        (lambda: macroscopic_equation((0, 0, 1), plane(1.0), [1, 0]), "`times` must"),
+    ],
+)
+def test_mean_field_names_what_is_wrong(call, words):
+    with pytest.raises(ModelError, match=words):
+        call()
