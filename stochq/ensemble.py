@@ -178,6 +178,7 @@ def _deterministic(dynamics: Dynamics, n_times: int, unitary: bool) -> Any:
     mask = np.zeros((len(model.observables), n_times), dtype=bool)
     kets = model.initial.draw(np.zeros(1)) if model.one_body else model.initial.vectors
     pure = len(kets) == 1
+    generic = _generic_combination(dynamics)
     for o, observable in enumerate(model.observables.values()):
         values = [float(np.vdot(ket, observable @ ket).real) for ket in kets]
         spread = max(values) - min(values)
@@ -188,13 +189,24 @@ def _deterministic(dynamics: Dynamics, n_times: int, unitary: bool) -> Any:
         if not dynamics.noise and not dynamics.jumps:
             mask[o] = pure
             continue
-        movers = [dynamics.hamiltonian, *dynamics.noise, *dynamics.jumps]
-        if same and all(commute(observable, m) for m in movers if m.nnz):
+        if same and commute(observable, generic):
             mask[o] = not dynamics.jumps or model.one_body or all(
                 np.linalg.norm(observable @ ket - value * ket) <= 1e-12
                 for ket, value in zip(kets, values, strict=True)
             )
     return mask
+
+
+def _generic_combination(dynamics: Dynamics) -> Any:
+    """Return a combination of all operators that move the state.
+
+    With generic coefficients (square roots of primes would do; these are irrational
+    multiples mod 1) a matrix commutes with it only if it commutes with each of them.
+    """
+    total = dynamics.hamiltonian
+    for k, operator in enumerate((*dynamics.noise, *dynamics.jumps)):
+        total = total + (0.5 + (k + 1) * 0.6180339887498949 % 1.0) * operator
+    return total.tocsr()
 
 
 def _versions() -> dict[str, str]:

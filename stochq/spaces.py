@@ -246,5 +246,4 @@ def coherent_spin_state(j: float, direction: npt.ArrayLike) -> Complexes:
     up, down = j + m, j - m
     logarithm = (gammaln(2 * j + 1) - gammaln(up + 1) - gammaln(down + 1)) / 2
     logarithm += xlogy(up, np.cos(theta / 2)) + xlogy(down, np.sin(theta / 2))
-    ket: Complexes = np.exp(logarithm + 1j * phi * down)
-    return ket
+    return np.asarray(np.exp(logarithm + 1j * phi * down))

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from itertools import count, pairwise
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -31,7 +32,6 @@ DENSE_ENTRIES = 3 * 10**7
 
 #: 1-norm of one Taylor substep: larger ones cancel more digits.
 TAYLOR_NORM = 3.0
-
 Bools = npt.NDArray[np.bool_]
 Advance = Callable[[Complexes], Complexes]
 
@@ -103,20 +103,18 @@ def blocks(pattern: Operator) -> list[Ints]:
 
 def _gathered(parts: list[Ints]) -> list[Ints]:
     """Join small blocks, since one exponential of 64 beats 64 of one."""
-    if not parts:
-        return []
     batch = np.cumsum([part.size for part in parts]) // GATHERED
     cuts = np.flatnonzero(np.diff(batch)) + 1
     edges = [0, *cuts.tolist(), len(parts)]
     return [np.concatenate(parts[a:b]) for a, b in pairwise(edges)]
 
 
-def _reached(flow: Operator, start: Complexes) -> Bools:
-    """Mark the unknowns that the non-zero ones of `start` reach along `flow`."""
-    n = start.size
-    filled = np.abs(start) > 2 * EPS * np.abs(start).max(initial=0.0)
-    source = sp.csr_array(filled[None, :], dtype=np.float64)
-    graph = sp.block_array([[flow, None], [source, sp.csr_array((1, 1))]], format="csr")
+def _reached(flow: Operator, source: Bools) -> Bools:
+    """Mark the unknowns that those of `source` reach along `flow`."""
+    n = source.size
+    edges = sp.csr_array(source[None, :], dtype=np.float64)
+    rows: Any = [[flow, None], [edges, sp.csr_array((1, 1))]]
+    graph = sp.block_array(rows, format="csr")
     marks = np.zeros(n + 1, dtype=np.bool_)
     marks[breadth_first_order(graph, n, return_predecessors=False)] = True
     return marks[:n]
@@ -125,9 +123,10 @@ def _reached(flow: Operator, start: Complexes) -> Bools:
 def _relevant(system: LinearSystem) -> list[Ints]:
     """Return the blocks of unknowns that carry the start to the observables."""
     pattern = summed(abs(system.constant), map(abs, system.rated.values()))
-    read = np.asarray(abs(system.readout).sum(axis=0)).ravel()
-    useful = _reached(pattern.T, system.start) & _reached(pattern, read)
-    kept = np.flatnonzero(useful)
+    size = np.abs(system.start)
+    filled = size > 2 * EPS * size.max()
+    read = np.asarray(abs(system.readout).sum(axis=0)).ravel() > 0
+    kept = np.flatnonzero(_reached(pattern.T, filled) & _reached(pattern, read))
     return _gathered([kept[block] for block in blocks(pattern[kept][:, kept])])
 
 
@@ -216,9 +215,8 @@ def _dense_is_cheaper(system: LinearSystem, steps: int, times: Floats) -> bool:
 def _propagate_block(system: LinearSystem, times: Floats) -> tuple[Complexes, float]:
     """Return y and its derivatives (O, 1 + R, T), and the error of y."""
     steps, which, drift = _distinct_steps(times)
-    cheaper = _dense_is_cheaper(system, steps.size, times)
-    make = _dense_step if cheaper else _taylor_step
-    advances = [make(system, step) for step in steps.tolist()]
+    dense = _dense_is_cheaper(system, steps.size, times)
+    advances = [(_dense_step if dense else _taylor_step)(system, s) for s in steps]
     states = np.zeros((system.start.size, 1 + len(system.rated)), dtype=np.complex128)
     states[:, 0] = system.start
     read = [system.readout @ states]

@@ -219,19 +219,22 @@ def _measure(x, forms, normalize, shared, out, norms):  # type: ignore[no-untype
     value = np.empty(lanes)
     square = np.empty(lanes)
     for g in range(groups):
-        re, im = x[g, 0], x[g, 1]
         clear(square)
         for i in range(dim):
             for w in range(lanes):
-                square[w] += re[i, w] * re[i, w] + im[i, w] * im[i, w]
+                square[w] += x[g, 0, i, w] * x[g, 0, i, w] + x[g, 1, i, w] * x[g, 1, i, w]
         for o in range(forms.ptr.shape[0] - 1):
             clear(value)
             for p in range(forms.ptr[o], forms.ptr[o + 1]):
                 i, j = forms.row[p], forms.column[p]
                 a, b = forms.re[p], forms.im[p]
+                if i == j:
+                    for w in range(lanes):
+                        value[w] += a * (x[g, 0, i, w] * x[g, 0, i, w] + x[g, 1, i, w] * x[g, 1, i, w])
+                    continue
                 for w in range(lanes):
-                    value[w] += a * (re[i, w] * re[j, w] + im[i, w] * im[j, w]) - b * (
-                        re[i, w] * im[j, w] - im[i, w] * re[j, w]
+                    value[w] += a * (x[g, 0, i, w] * x[g, 0, j, w] + x[g, 1, i, w] * x[g, 1, j, w]) - b * (
+                        x[g, 0, i, w] * x[g, 1, j, w] - x[g, 1, i, w] * x[g, 0, j, w]
                     )
             if normalize:
                 for w in range(lanes):

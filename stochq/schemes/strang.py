@@ -21,7 +21,7 @@ import numpy.typing as npt
 
 from stochq.arrays import Floats, Ints
 from stochq.errors import SchemeMismatchError
-from stochq.jit import kernel
+from stochq.jit import inline, kernel
 from stochq.lowering import Dynamics
 from stochq.schemes.flow import (
     JumpFlow,
@@ -92,8 +92,9 @@ def apply_noise(factors, group, increments, x, work):  # type: ignore[no-untyped
         Work space.
     """
     lanes = x.shape[2]
-    re, im = x[0], x[1]
     turns, cos, sin, a, b = work[0], work[1], work[2], work[3], work[4]
+    index, re, im = factors.index, factors.re, factors.im
+    term_ptr, vector_ptr = factors.term_ptr, factors.vector_ptr
     for r in range(factors.row_ptr[group], factors.row_ptr[group + 1]):
         i = factors.rows[r]
         clear(turns)
@@ -102,41 +103,64 @@ def apply_noise(factors, group, increments, x, work):  # type: ignore[no-untyped
             for w in range(lanes):
                 turns[w] += value * increments[k, w]
         turn(turns, cos, sin)
-        for w in range(lanes):
-            p, q = re[i, w], im[i, w]
-            re[i, w] = p * cos[w] + q * sin[w]
-            im[i, w] = q * cos[w] - p * sin[w]
+        _rotate_one(x, i, cos, sin)
     for k in range(factors.group_ptr[group], factors.group_ptr[group + 1]):
         for v in range(factors.value_ptr[k], factors.value_ptr[k + 1]):
             for w in range(lanes):
                 turns[w] = factors.values[v] * increments[k, w]
             turn(turns, cos, sin)
-            for t in range(factors.term_ptr[v], factors.term_ptr[v + 1]):
+            for t in range(term_ptr[v], term_ptr[v + 1]):
+                if vector_ptr[t + 1] == vector_ptr[t] + 1:
+                    _rotate_one(x, index[vector_ptr[t]], cos, sin)
+                    continue
                 _rotate_along(
-                    factors, factors.vector_ptr[t], factors.vector_ptr[t + 1],
-                    re, im, cos, sin, a, b,
+                    index, re, im, vector_ptr[t], vector_ptr[t + 1], x, cos, sin, a, b
                 )  # fmt: skip
 
 
-@kernel
-def _rotate_along(factors, start, stop, re, im, cos, sin, a, b):  # type: ignore[no-untyped-def]
-    """Apply 1 + (exp(-i phi) - 1) v v^dag for one eigenvector v."""
+@inline
+def _rotate_along(index, re, im, start, stop, x, cos, sin, a, b):  # type: ignore[no-untyped-def]
+    """Apply 1 + (exp(-i phi) - 1) v v^dag for one eigenvector v.
+
+    Loops write few arrays each: with more, the compiler cannot rule out that they
+    overlap, and leaves the vector registers unused. Rows are indexed, not sliced: a
+    slice is counted, which costs as much as a row.
+    """
     lanes = cos.shape[0]
     clear(a)
     clear(b)
     for e in range(start, stop):  # a + i b = <v|x>
-        i, p, q = factors.index[e], factors.re[e], factors.im[e]
-        for w in range(lanes):
-            a[w] += p * re[i, w] + q * im[i, w]
-            b[w] += p * im[i, w] - q * re[i, w]
+        i, p, q = index[e], re[e], im[e]
+        if q == 0.0:
+            for w in range(lanes):
+                a[w] += p * x[0, i, w]
+                b[w] += p * x[1, i, w]
+        else:
+            for w in range(lanes):
+                a[w] += p * x[0, i, w] + q * x[1, i, w]
+                b[w] += p * x[1, i, w] - q * x[0, i, w]
     for w in range(lanes):
         c, s = cos[w] - 1.0, -sin[w]
         a[w], b[w] = c * a[w] - s * b[w], c * b[w] + s * a[w]
     for e in range(start, stop):
-        i, p, q = factors.index[e], factors.re[e], factors.im[e]
-        for w in range(lanes):
-            re[i, w] += p * a[w] - q * b[w]
-            im[i, w] += p * b[w] + q * a[w]
+        i, p, q = index[e], re[e], im[e]
+        if q == 0.0:
+            for w in range(lanes):
+                x[0, i, w] += p * a[w]
+                x[1, i, w] += p * b[w]
+        else:
+            for w in range(lanes):
+                x[0, i, w] += p * a[w] - q * b[w]
+                x[1, i, w] += p * b[w] + q * a[w]
+
+
+@inline
+def _rotate_one(x, i, cos, sin):  # type: ignore[no-untyped-def]
+    """Multiply one amplitude by exp(-i phi)."""
+    for w in range(cos.shape[0]):
+        p, q = x[0, i, w], x[1, i, w]
+        x[0, i, w] = p * cos[w] + q * sin[w]
+        x[1, i, w] = q * cos[w] - p * sin[w]
 
 
 @kernel

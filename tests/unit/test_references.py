@@ -172,6 +172,39 @@ def test_uneven_and_logarithmic_times():
     assert worst(reference.values, np.exp(-0.8 * times)) <= reference.error < 1e-10
 
 
+def test_steps_that_nearly_agree_stay_apart():
+    times = np.cumsum(np.tile([0.1, 0.1 + 1e-7, 0.101], 10))
+    reference = decaying_qubit(times=times)
+    truth = np.exp(-0.8 * (times - times[0]))
+    assert worst(reference.values, truth) <= reference.error < 1e-13
+
+
+def test_observables_of_very_different_scales():
+    model = Model(
+        dissipators=Dissipator(LOWERING, 0.8),
+        hamiltonian=PAULI_X,
+        initial=[0, 1],
+        observables={"large": 1e20 * np.eye(2), "n": EXCITED},
+    )
+    alone = Model(
+        dissipators=Dissipator(LOWERING, 0.8),
+        hamiltonian=PAULI_X,
+        initial=[0, 1],
+        observables={"n": EXCITED},
+    )
+    both = master_equation(model, TIMES).values[1]
+    assert worst(both, master_equation(alone, TIMES).values[0]) < 1e-14
+
+
+def test_an_observable_that_reads_nothing():
+    model = Model(
+        dissipators=Dissipator(LOWERING),
+        initial=[0, 1],
+        observables={"zero": np.zeros((2, 2))},
+    )
+    assert not master_equation(model, TIMES).values.any()
+
+
 def random_walk(n, gamma):
     """Diffusion of one excitation by noisy bonds, C = 2 gamma."""
     return Model(
