@@ -22,7 +22,7 @@ BATCHES = 512
 
 @dataclass(frozen=True)
 class Moments:
-    """Count, mean and sum of squared deviations of an array of quantities.
+    """Count, mean, sum of squared deviations and extremes of an array of quantities.
 
     Attributes
     ----------
@@ -32,18 +32,28 @@ class Moments:
         Mean of each quantity.
     m2 : ndarray
         Sum over trajectories of (value - mean)^2.
+    low, high : ndarray
+        Smallest and largest value of a trajectory.
     """
 
     count: int
     mean: Floats
     m2: Floats
+    low: Floats
+    high: Floats
 
     @classmethod
     def of(cls, values: Floats) -> Moments:
         """Return the moments over the last axis."""
         mean = values.mean(axis=-1)
         deviations = values - mean[..., None]
-        return cls(values.shape[-1], mean, np.square(deviations).sum(axis=-1))
+        return cls(
+            count=values.shape[-1],
+            mean=mean,
+            m2=np.square(deviations).sum(axis=-1),
+            low=values.min(axis=-1),
+            high=values.max(axis=-1),
+        )
 
     def merge(self, other: Moments) -> Moments:
         """Return the moments of both samples together (Chan, Golub and LeVeque)."""
@@ -51,7 +61,8 @@ class Moments:
         delta = other.mean - self.mean
         mean = self.mean + delta * (other.count / count)
         m2 = self.m2 + other.m2 + np.square(delta) * (self.count * other.count / count)
-        return Moments(count, mean, m2)
+        low = np.minimum(self.low, other.low)
+        return Moments(count, mean, m2, low, np.maximum(self.high, other.high))
 
     @property
     def sd(self) -> Floats:

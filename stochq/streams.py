@@ -53,7 +53,7 @@ def stream_key(seed: int, purpose: Purpose) -> npt.NDArray[np.uint32]:
 
 
 @inline
-def philox(k0, k1, c0, c1, c2, c3):  # type: ignore[no-untyped-def]
+def philox(k0, k1, c0, c1, c2, c3):
     """Return the four words of Philox4x32-10 for a key and a counter (all uint64)."""
     low = uint64(0xFFFFFFFF)
     for _ in range(10):
@@ -71,7 +71,7 @@ def philox(k0, k1, c0, c1, c2, c3):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def uniform_pair(key, trajectory, draw):  # type: ignore[no-untyped-def]
+def uniform_pair(key, trajectory, draw):
     """Return two uniform numbers in the open interval (0, 1), 52 bits each."""
     low = uint64(0xFFFFFFFF)
     number, block = uint64(trajectory), uint64(draw)
@@ -90,7 +90,7 @@ def uniform_pair(key, trajectory, draw):  # type: ignore[no-untyped-def]
 
 
 @inline
-def sincos_turns(turns):  # type: ignore[no-untyped-def]
+def sincos_turns(turns):
     """Return cos and sin of 2 pi x for |x| < 2^51, to 4e-16, without branches.
 
     The quadrant is removed exactly; on |angle| <= pi/4 two Taylor polynomials remain.
@@ -150,7 +150,7 @@ def sincos_turns(turns):  # type: ignore[no-untyped-def]
 
 
 @inline
-def log_unit(u):  # type: ignore[no-untyped-def]
+def log_unit(u):
     """Return ln u for a normal positive double u <= 1, to 3e-16 absolute plus relative.
 
     u = m 2^e with m in [sqrt(1/2), sqrt(2)), ln m = 2 artanh((m-1)/(m+1)).
@@ -172,7 +172,7 @@ def log_unit(u):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def fill_normals(key, trajectories, lanes, block, words, out):  # type: ignore[no-untyped-def]
+def fill_normals(key, trajectories, lanes, block, words, out):
     """Write the four standard normals of a block for every lane.
 
     Parameters

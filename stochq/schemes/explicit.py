@@ -27,7 +27,7 @@ __all__ = ["Explicit", "apply_generator", "draw_increments", "prepare_explicit"]
 
 
 @kernel
-def apply_generator(generator, increments, x, y):  # type: ignore[no-untyped-def]
+def apply_generator(generator, increments, x, y):
     """Write y = sum_k increments_k M_k x, with M_k stacked and increments (K+1, W)."""
     dim, lanes = x.shape[1], x.shape[2]
     for i in range(dim):
@@ -48,7 +48,7 @@ def apply_generator(generator, increments, x, y):  # type: ignore[no-untyped-def
 @kernel
 def draw_increments(
     h, key, trajectory, shared, position, increments, words, block, held
-):  # type: ignore[no-untyped-def]
+):
     """Write h and dW_1 ... dW_K into increments (K+1, W); return the next position."""
     scale = np.sqrt(h)
     for w in range(increments.shape[1]):
@@ -64,7 +64,7 @@ def draw_increments(
 @kernel
 def explicit_steps(
     order, x, trajectory, shared, position, generator, channels, h, count, key
-):  # type: ignore[no-untyped-def]
+):
     """Take `count` steps psi -> (1 + g + ... + g^order / order!) psi on every lane."""
     groups, _, dim, lanes = x.shape
     increments = np.empty((channels + 1, lanes))

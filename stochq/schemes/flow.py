@@ -120,7 +120,7 @@ def jump_flow(dynamics: Dynamics, duration: float) -> JumpFlow:
 
 
 @kernel
-def _matvec(matrix, first_row, v, out):  # type: ignore[no-untyped-def]
+def _matvec(matrix, first_row, v, out):
     """Write out = M v."""
     for i in range(v.shape[0]):
         total = 0j
@@ -130,7 +130,7 @@ def _matvec(matrix, first_row, v, out):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def _square(v):  # type: ignore[no-untyped-def]
+def _square(v):
     """Return |v|^2."""
     total = 0.0
     for i in range(v.shape[0]):
@@ -139,7 +139,7 @@ def _square(v):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def _survival(flow, a, t, b, c):  # type: ignore[no-untyped-def]
+def _survival(flow, a, t, b, c):
     """Return S(t) and dS/dt; b becomes exp(-i Lambda t) a, c is work space."""
     for k in range(a.shape[0]):
         b[k] = a[k] * np.exp(-1j * flow.energies[k] * t)
@@ -154,7 +154,7 @@ def _survival(flow, a, t, b, c):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def _waiting_time(flow, a, level, limit, b, c):  # type: ignore[no-untyped-def]
+def _waiting_time(flow, a, level, limit, b, c):
     """Return the t in [0, limit] with S(t) = level, or limit if S stays above it.
 
     The second value is |ln(S(t) / level)|, zero without a crossing; b becomes the
@@ -195,7 +195,7 @@ def _waiting_time(flow, a, level, limit, b, c):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def _climb(flow, v, level, limit, trial):  # type: ignore[no-untyped-def]
+def _climb(flow, v, level, limit, trial):
     """Advance v to the last instant before S = level, or by limit if S stays above.
 
     Returns the time and whether a jump is due. Time is counted in whole units of
@@ -219,7 +219,7 @@ def _climb(flow, v, level, limit, trial):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def _jump(flow, v, uniform, out):  # type: ignore[no-untyped-def]
+def _jump(flow, v, uniform, out):
     """Replace v by c v, normalized, with c chosen at the rates |c v|^2."""
     dim = v.shape[0]
     passed = np.empty(flow.count)
@@ -239,7 +239,7 @@ def _jump(flow, v, uniform, out):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def _carry(flow, v, duration, clock, draw, key, trajectory, work, residual):  # type: ignore[no-untyped-def]
+def _carry(flow, v, duration, clock, draw, key, trajectory, work, residual):
     """Carry one ket through `duration`, with all its jumps; return clock and draw."""
     a, b, c = work[0], work[1], work[2]
     left = duration
@@ -263,7 +263,7 @@ def _carry(flow, v, duration, clock, draw, key, trajectory, work, residual):  # 
 
 
 @kernel
-def _kick(flow, x, duration, step, first_row, clock, draws, key, trajectory, y):  # type: ignore[no-untyped-def]
+def _kick(flow, x, duration, step, first_row, clock, draws, key, trajectory, y):
     """Carry all lanes of one trajectory through `duration` with its kicks.
 
     Kicks come at the total rate Gamma whatever the state, so the waiting time is
@@ -308,7 +308,7 @@ def _kick(flow, x, duration, step, first_row, clock, draws, key, trajectory, y):
 
 
 @kernel
-def _rotate(flow, x, t, y):  # type: ignore[no-untyped-def]
+def _rotate(flow, x, t, y):
     """Replace x by R exp(-i Lambda t) R^-1 x for real energies."""
     dim, lanes = x.shape[1], x.shape[2]
     first_row = 0 * dim  # a plain 0 would be compiled as another type
@@ -326,7 +326,7 @@ def _rotate(flow, x, t, y):  # type: ignore[no-untyped-def]
 def flow_lanes(
     flow, x, shared, duration, step, first_row, clock, draws, key, trajectory, y,
     square, work, residual,
-):  # type: ignore[no-untyped-def]  # fmt: skip
+):  # fmt: skip
     """Carry a group of lanes through the flow for one duration, jumps included.
 
     ``step`` from ``first_row`` on is the propagator for exactly that duration. Lanes

@@ -83,7 +83,7 @@ class Lanes:
 
 
 @kernel
-def _uniforms(key, trajectories, draw, out):  # type: ignore[no-untyped-def]
+def _uniforms(key, trajectories, draw, out):
     """Write the first uniform of a draw for every trajectory."""
     for i in range(trajectories.size):
         out[i], _ = uniform_pair(key, trajectories[i], draw)
@@ -134,14 +134,14 @@ def load(state: State, seed: int, first_atom: int, atoms: int) -> Lanes:
 
 
 @kernel
-def clear(row):  # type: ignore[no-untyped-def]
+def clear(row):
     """Set a row of lanes to zero."""
     for w in range(row.shape[0]):
         row[w] = 0.0
 
 
 @kernel
-def copy(source, target):  # type: ignore[no-untyped-def]
+def copy(source, target):
     """Copy one state (2, d, W) onto another."""
     for part in range(2):
         for i in range(source.shape[1]):
@@ -150,7 +150,7 @@ def copy(source, target):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def apply_matrix(matrix, first_row, x, y):  # type: ignore[no-untyped-def]
+def apply_matrix(matrix, first_row, x, y):
     """Write y = M x for all lanes; M is the block of a stack that starts at a row."""
     dim, lanes = x.shape[1], x.shape[2]
     for i in range(dim):
@@ -172,7 +172,7 @@ def apply_matrix(matrix, first_row, x, y):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def turn(turns, cos, sin):  # type: ignore[no-untyped-def]
+def turn(turns, cos, sin):
     """Write cos and sin of 2 pi turns, on the unit circle to rounding."""
     for w in range(turns.shape[0]):
         c, s = sincos_turns(turns[w])
@@ -184,7 +184,7 @@ def turn(turns, cos, sin):  # type: ignore[no-untyped-def]
 @kernel
 def draw_normal(
     key, trajectories, shared, address, scale, words, block, held, out
-):  # type: ignore[no-untyped-def]
+):
     """Write `scale` times the normal number `address` of every lane's trajectory.
 
     A block of four normals is kept in `block`, its number in ``held[0]``.
@@ -200,7 +200,7 @@ def draw_normal(
 
 
 @kernel
-def _deliver(value, shared, group, out):  # type: ignore[no-untyped-def]
+def _deliver(value, shared, group, out):
     """Write one value per trajectory: of each lane, or the sum of shared lanes."""
     lanes = value.shape[0]
     if shared:
@@ -213,7 +213,7 @@ def _deliver(value, shared, group, out):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def _measure(x, forms, normalize, shared, out, norms):  # type: ignore[no-untyped-def]
+def _measure(x, forms, normalize, shared, out, norms):
     """Write <x|O|x> (over <x|x> if asked) into out (O, n) and <x|x> into norms (n,)."""
     groups, _, dim, lanes = x.shape
     value = np.empty(lanes)

@@ -75,7 +75,7 @@ class Keys(NamedTuple):
 
 
 @kernel
-def apply_noise(factors, group, increments, x, work):  # type: ignore[no-untyped-def]
+def apply_noise(factors, group, increments, x, work):
     """Apply exp(-i sum_k dW_k L_k) of one commuting group to all lanes.
 
     Parameters
@@ -119,7 +119,7 @@ def apply_noise(factors, group, increments, x, work):  # type: ignore[no-untyped
 
 
 @inline
-def _rotate_along(index, re, im, start, stop, x, cos, sin, a, b):  # type: ignore[no-untyped-def]
+def _rotate_along(index, re, im, start, stop, x, cos, sin, a, b):
     """Apply 1 + (exp(-i phi) - 1) v v^dag for one eigenvector v.
 
     Loops write few arrays each: with more, the compiler cannot rule out that they
@@ -155,7 +155,7 @@ def _rotate_along(index, re, im, start, stop, x, cos, sin, a, b):  # type: ignor
 
 
 @inline
-def _rotate_one(x, i, cos, sin):  # type: ignore[no-untyped-def]
+def _rotate_one(x, i, cos, sin):
     """Multiply one amplitude by exp(-i phi)."""
     for w in range(cos.shape[0]):
         p, q = x[0, i, w], x[1, i, w]
@@ -167,7 +167,7 @@ def _rotate_one(x, i, cos, sin):  # type: ignore[no-untyped-def]
 def _noise_factor(
     factors, group, variance, key, trajectory, shared, position, x, increments,
     words, block, held, work,
-):  # type: ignore[no-untyped-def]  # fmt: skip
+):  # fmt: skip
     """Draw a group's increments and apply its factor; return the next position."""
     first, last = factors.group_ptr[group], factors.group_ptr[group + 1]
     scale = np.sqrt(variance)
@@ -184,7 +184,7 @@ def _noise_factor(
 def _advance(
     x, trajectory, clock, draws, residual, shared, position, flow, step, kind,
     factors, program, h, count, keys,
-):  # type: ignore[no-untyped-def]  # fmt: skip
+):  # fmt: skip
     """Take `count` steps of length h with every group of lanes; return the position.
 
     The program lists the factors of a step that begins after half of the last factor:

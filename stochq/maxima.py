@@ -1,0 +1,74 @@
+"""The largest of many correlated normal variables: its tail, exactly and far out.
+
+Means at different times and of different observables are correlated, so a family-wise
+p-value needs P(max |Z_i| > u) for Z ~ N(0, R). With T(u) = sum_i P(|Z_i| > u), a point i
+drawn uniformly, Z_i drawn from its tail beyond u and the others given Z_i,
+
+    P(max |Z| > u) = T(u) E[1 / #{j : |Z_j| > u}],
+
+an identity whose Monte Carlo error stays relative however small the probability is.
+
+References
+----------
+.. [1] R. J. Adler, J. H. Blanchet and J. Liu, "Efficient Monte Carlo for high
+   excursions of Gaussian random fields", Ann. Appl. Probab. 22, 1167 (2012).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy.special import log_ndtr, ndtri_exp
+
+from stochq.arrays import Floats
+
+__all__ = ["MaxLaw"]
+
+#: Draws of the conditional law; the p-value's relative error is below 3 percent.
+DRAWS = 2000
+
+
+class MaxLaw:
+    """The law of max |Z_i| for Z ~ N(0, R), R given by standardized samples.
+
+    Parameters
+    ----------
+    factor : ndarray, shape (B, P)
+        Y with R = Y^T Y and unit diagonal.
+    """
+
+    def __init__(self, factor: Floats) -> None:
+        # the same draws for every threshold: one deterministic, monotone tail
+        rng = np.random.default_rng(0)
+        self.points = factor.shape[1]
+        self._chosen = rng.integers(self.points, size=DRAWS)
+        self._uniform = rng.random(DRAWS)
+        self._sign = rng.choice([-1.0, 1.0], size=DRAWS)
+        columns = factor[:, self._chosen]
+        self._free = rng.standard_normal((DRAWS, factor.shape[0])) @ factor
+        self._slope = columns.T @ factor
+        # the part of each Z that does not depend on the chosen one
+        at_chosen = self._free[np.arange(DRAWS), self._chosen]
+        self._free -= self._slope * at_chosen[:, None]
+
+    def tail(self, threshold: float) -> float:
+        """Return P(max |Z| > u), at most 1."""
+        if threshold <= 0:
+            return 1.0
+        log_tail = float(log_ndtr(-threshold))
+        beyond = -ndtri_exp(np.log(self._uniform) + log_tail) * self._sign
+        values = self._free + self._slope * beyond[:, None]
+        exceeding = np.abs(values) > threshold
+        exceeding[np.arange(DRAWS), self._chosen] = True
+        share = float((1.0 / exceeding.sum(axis=1)).mean())
+        return min(1.0, 2.0 * self.points * share * float(np.exp(log_tail)))
+
+    def quantile(self, alpha: float) -> float:
+        """Return the u with P(max |Z| > u) = alpha."""
+        low, high = 0.0, 40.0
+        for _ in range(40):
+            middle = 0.5 * (low + high)
+            if self.tail(middle) > alpha:
+                low = middle
+            else:
+                high = middle
+        return high

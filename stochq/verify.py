@@ -1,0 +1,483 @@
+"""The verdict: do trajectories and their averaged equation agree?
+
+Every mean is compared with its reference at every time, every observable by the mean of
+its curve, and every named rate by its own score. The family-wise p-value is that of the
+largest deviation, under the joint law of all of them. Three things are kept apart: the sampling error, the step bias, and the
+smallest fault that would have been caught.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from scipy.special import ndtri
+from scipy.stats import norm, t as student
+
+from stochq.arrays import Floats
+from stochq.bias import step_bias
+from stochq.ensemble import Ensemble
+from stochq.errors import ModelError
+from stochq.maxima import MaxLaw
+from stochq.references import Reference
+
+__all__ = ["Verdict", "verify"]
+
+#: Probability with which a fault of the detectable size is caught.
+POWER = 0.99
+
+#: Deviations below this part of an observable's range are rounding.
+ROUNDING = 1e-9
+
+#: Fewer trajectories than this never pass: their own errors are not known well enough.
+FEWEST = 100
+
+#: Where fewer events than this make up a variance, unseen ones are allowed for.
+RARE_EVENTS = 30
+
+#: Ridge added to the correlation when a score's weights are chosen.
+RIDGE = 0.1
+
+Status = Literal["pass", "fail", "inconclusive"]
+
+
+@dataclass(frozen=True, eq=False)
+class Verdict:
+    """PASS, FAIL or INCONCLUSIVE, with the numbers behind it.
+
+    Attributes
+    ----------
+    status : "pass", "fail" or "inconclusive"
+        Fail: the deviation is too large for chance (p < alpha). Inconclusive: it is
+        not, but a fault of the size asked for would have gone unnoticed.
+    p_value : float
+        Probability of a largest deviation like this one if the reference is right,
+        over all observables, times and rates together.
+    max_z : float
+        Largest deviation beyond the step bias, in standard errors.
+    where : str
+        What deviates most.
+    detectable_shift : float
+        Smallest shift of an observable's curve (its mean over the compared times)
+        caught with 99 % probability, in units of its scale: the largest |reference|, or
+        the largest spread of single trajectories if that is more. The worst observable
+        counts.
+    detectable_rate : dict of str to float
+        Smallest relative change of each named rate caught with 99 % probability.
+    rate_error : dict of str to (float, float)
+        Estimated relative error of each named rate, and its standard error.
+    bias : float
+        Largest step bias, in standard errors at the same point (NaN if unknown).
+    critical_z : float
+        Deviation at which p = alpha.
+    z : ndarray, shape (O, T)
+        Signed deviation of every compared point in standard errors; the step bias is
+        not taken off.
+    names : tuple of str
+        Compared observables, the rows of `z`.
+    times : ndarray, shape (T,) [time]
+        Compared times, the columns of `z`.
+    alpha, resolution : float
+        The false-alarm probability, and the detectable shift asked for.
+    n_traj : int
+        Trajectories behind it.
+    reasons : tuple of str
+        Why it is inconclusive, with the remedy.
+    """
+
+    status: Status
+    p_value: float
+    max_z: float
+    where: str
+    detectable_shift: float
+    detectable_rate: Mapping[str, float]
+    rate_error: Mapping[str, tuple[float, float]]
+    bias: float
+    critical_z: float
+    z: Floats
+    names: tuple[str, ...]
+    times: Floats
+    alpha: float
+    resolution: float
+    n_traj: int
+    reasons: tuple[str, ...]
+
+    def explain(self) -> str:
+        """Return the verdict in words, one statement per line."""
+        lines = [
+            f"{self.status.upper()}: largest deviation {self.max_z:.2f} standard "
+            f"errors ({self.where}), p = {self.p_value:.2g}, alpha = {self.alpha:g}",
+            f"sampling error: {self.n_traj} trajectories; p < alpha needs "
+            f"{self.critical_z:.2f} standard errors over {self.z.size} points",
+        ]
+        if np.isnan(self.bias):
+            lines.append("step bias: unknown")
+        elif self.bias == 0:
+            lines.append("step bias: none, the scheme has no step error")
+        else:
+            lines.append(f"step bias: at most {self.bias:.2f} standard errors, allowed")
+        lines.append(
+            f"would have caught: a shift of {self.detectable_shift:.2%} of scale "
+            f"(asked for: {self.resolution:.2%})"
+        )
+        for name, rate in self.detectable_rate.items():
+            error, spread = self.rate_error[name]
+            lines.append(
+                f"  rate {name!r} off by {rate:.2%} "
+                f"(estimated: off by {error:+.2%} +- {spread:.2%})"
+            )
+        return "\n".join([*lines, *self.reasons])
+
+    def __repr__(self) -> str:
+        """Give the first line of the explanation."""
+        return self.explain().splitlines()[0]
+
+
+@dataclass(frozen=True)
+class _Points:
+    """Compared points, flattened to (P,): what was found and what is allowed."""
+
+    names: tuple[str, ...]
+    times: Floats
+    observable: Any
+    delta: Floats
+    error: Floats
+    allowed: Floats
+    bias: Floats
+    scale: Floats
+    random: Any
+    batches: Floats
+
+
+@dataclass(frozen=True)
+class _Score:
+    """A weighted sum of standardized deviations: w (P,), its value and its error."""
+
+    label: str
+    weights: Floats
+    estimate: float
+    error: float
+    allowed: float
+
+    @property
+    def z(self) -> float:
+        """Deviation beyond what is allowed, in standard errors."""
+        return (abs(self.estimate) - self.allowed) / self.error
+
+
+def _columns(ensemble: Ensemble, reference: Reference) -> tuple[list[int], list[int]]:
+    """Return the observables and times of the ensemble that the reference covers."""
+    missing = set(reference.names) - set(ensemble.names)
+    if missing:
+        raise ModelError(
+            f"`reference` must be about observables among {list(ensemble.names)}, "
+            f"but is about {sorted(missing)}"
+        )
+    spacing = np.abs(ensemble.times[:, None] - reference.times[None, :])
+    nearest = spacing.argmin(axis=0)
+    scale = max(float(np.abs(ensemble.times).max()), 1e-300)
+    if (spacing.min(axis=0) > 1e-9 * scale).any():
+        raise ModelError(
+            "`reference` must have times that the ensemble has, but "
+            f"{reference.times[spacing.min(axis=0).argmax()]:g} is not among them"
+        )
+    return [ensemble.names.index(name) for name in reference.names], nearest.tolist()
+
+
+def _as_bias(bias: Any, ensemble: Ensemble) -> Floats | None:
+    """Return the step bias (O, T): given, computed exactly, or None if unknown."""
+    if bias is None:
+        return step_bias(ensemble.dynamics, ensemble.times, ensemble.scheme)
+    array = np.asarray(bias, dtype=np.float64)
+    if not np.isfinite(array).all():
+        raise ModelError("`bias` must be finite, but contains NaN or infinity")
+    try:
+        return np.broadcast_to(array, ensemble.mean.shape).copy()
+    except ValueError as error:
+        raise ModelError(
+            f"`bias` must be a number or have shape {ensemble.mean.shape}, "
+            f"but has shape {array.shape}"
+        ) from error
+
+
+def _standard_errors(ensemble: Ensemble) -> Floats:
+    """Return standard errors (O, T) that allow for rare events not yet seen.
+
+    With k events of size S seen among n trajectories the error is sqrt(k) S / n; three
+    more could easily have been missed, which adds (3 S / n)^2 to its square. S is what
+    a trajectory was seen to deviate by at most or, where jumps or a mixed initial state
+    have produced few events, the whole range of the observable.
+    """
+    moments, n = ensemble.moments, ensemble.n_traj
+    seen = np.maximum(moments.high - moments.mean, moments.mean - moments.low)
+    ranges = np.broadcast_to(ensemble.ranges[:, None], seen.shape)
+    initial = ensemble.dynamics.initial
+    mixed = not initial.one_body and len(initial.weights) > 1
+    if ensemble.dynamics.jumps or mixed:
+        few = moments.m2 < RARE_EVENTS * np.square(ranges)
+        seen = np.where(few, ranges, seen)
+    errors: Floats = np.hypot(moments.mcse, 3.0 * seen / n)
+    return errors
+
+
+def _compare(
+    ensemble: Ensemble, reference: Reference, bias: Floats | None
+) -> _Points:
+    """Return the deviations of all points that the reference covers."""
+    rows, columns = _columns(ensemble, reference)
+    pick = np.ix_(rows, columns)
+    bias = np.zeros_like(ensemble.mean) if bias is None else bias
+    ranges = ensemble.ranges[rows]
+    spread = ensemble.sd[pick].max(axis=1)
+    scale = np.maximum(np.abs(reference.values).max(axis=1), spread)
+    scale = np.where(scale > 0, scale, 1.0)
+    rounding = ROUNDING * np.maximum(scale, ranges)[:, None]
+    error = _standard_errors(ensemble)[pick]
+    deterministic = ensemble.deterministic[pick] | (error <= 1e-2 * rounding)
+    shape = error.shape
+    allowed = np.where(deterministic, rounding, 0.0) + reference.error
+    return _Points(
+        names=reference.names,
+        times=reference.times,
+        observable=np.repeat(np.arange(shape[0]), shape[1]),
+        delta=(ensemble.mean[pick] - reference.values).ravel(),
+        error=error.ravel(),
+        allowed=allowed.ravel(),
+        bias=bias[pick].ravel(),
+        scale=np.repeat(scale, shape[1]),
+        random=~deterministic.ravel(),
+        batches=ensemble.batches[:, rows][:, :, columns].reshape(-1, error.size),
+    )
+
+
+def _standardized(points: _Points) -> Floats:
+    """Return Y (B, P) with Y^T Y the correlation of the means of random points."""
+    centered = points.batches[:, points.random]
+    centered = centered - centered.mean(axis=0)
+    norms = np.sqrt(np.square(centered).sum(axis=0))
+    factor: Floats = centered / np.where(norms > 0, norms, 1.0)
+    return factor
+
+
+def _weighted(label: str, weights: Floats, error: float, points: _Points) -> _Score:
+    """Return the score of given weights on the standardized random points."""
+    pick = points.random
+    allowance = (np.abs(points.bias) + points.allowed)[pick] / points.error[pick]
+    return _Score(
+        label=label,
+        weights=weights,
+        estimate=float(weights @ (points.delta / points.error.clip(1e-300))[pick]),
+        error=error,
+        allowed=float(np.abs(weights) @ allowance),
+    )
+
+
+def _rate_scores(
+    reference: Reference, points: _Points, factor: Floats
+) -> dict[str, _Score]:
+    """Return the best linear estimate of each named rate's relative error.
+
+    Weights (R + ridge)^-1 s, for the sensitivity s in standard errors, are chosen on
+    the even batches; their variance is measured on the odd ones, so that it is not too
+    small by having been minimized.
+    """
+    scores: dict[str, _Score] = {}
+    if factor.shape[0] < 8:
+        return scores
+    even, odd = (
+        half / np.sqrt(np.square(half).sum(axis=0)).clip(1e-300)
+        for half in (factor[0::2], factor[1::2])
+    )
+    gram = even @ even.T + RIDGE * np.eye(even.shape[0])
+    for name, slope in reference.sensitivity.items():
+        s = slope.ravel()[points.random] / points.error[points.random]
+        if np.any(s):
+            weights = s - even.T @ np.linalg.solve(gram, even @ s)
+            weights /= float(weights @ s)
+            error = float(np.linalg.norm(odd @ weights))
+            if error > 0:
+                scores[name] = _weighted(f"rate {name!r}", weights, error, points)
+    return scores
+
+
+def _mean_scores(points: _Points, factor: Floats) -> dict[str, _Score]:
+    """Return the deviation of each observable's curve, averaged over its times."""
+    scores = {}
+    observable, errors = points.observable[points.random], points.error[points.random]
+    for o, name in enumerate(points.names):
+        mine = observable == o
+        if mine.any():
+            weights = np.where(mine, errors, 0.0) / mine.sum()
+            error = float(np.linalg.norm(factor @ weights))
+            if error > 0:
+                scores[name] = _weighted(f"the mean of {name!r}", weights, error, points)
+    return scores
+
+
+def _normal_equivalent(z: Floats, freedom: Any) -> Floats:
+    """Return the normal deviate with the tail probability of Student's t."""
+    normal = norm.isf(student.sf(z, freedom))
+    # where the tail underflows, any number this large means the same
+    result: Floats = np.where(np.isfinite(normal), normal, np.maximum(z, 30.0))
+    return np.where(z <= 0, 0.0, result)
+
+
+def _shift(points: _Points, means: Mapping[str, _Score], reach: float) -> float:
+    """Return the detectable shift of the worst observable, in units of its scale."""
+    worst = 0.0
+    for o, name in enumerate(points.names):
+        mine = points.observable == o
+        size = float(points.allowed[mine].max())
+        if name in means:
+            size = reach * means[name].error + means[name].allowed
+        worst = max(worst, size / float(points.scale[mine][0]))
+    return worst
+
+
+def _remedy(
+    found: float, asked: float, points: _Points, means: Mapping[str, _Score], n: int
+) -> str:
+    """Say how many trajectories, or what step, would reach the resolution."""
+    step = max(
+        (
+            means[name].allowed / float(points.scale[points.observable == o][0])
+            for o, name in enumerate(points.names)
+            if name in means
+        ),
+        default=0.0,
+    )
+    if step > 0.5 * asked:
+        return (
+            f"inconclusive: the step bias alone is {step:.2%} of scale; "
+            "use a smaller dt"
+        )
+    needed = n * ((found - step) / (asked - step)) ** 2
+    return (
+        f"inconclusive: a shift below {found:.2%} of scale would go unnoticed; about "
+        f"{needed:.2g} trajectories would resolve {asked:.2%}"
+    )
+
+
+def verify(
+    ensemble: Ensemble,
+    reference: Reference,
+    *,
+    alpha: float = 1e-3,
+    resolution: float = 0.1,
+    bias: Any = None,
+) -> Verdict:
+    r"""Judge an ensemble against a reference.
+
+    .. math:: z_i = \frac{|\bar O_i - O_i^{\rm ref}| - |b_i|}{\sigma_i}, \qquad
+        p = P\bigl(\max_i |Z_i| > \max_i z_i\bigr),\quad Z \sim N(0, R)
+
+    over all observables, times and named rates i, with standard errors sigma, step
+    biases b and the correlation R of the means, estimated from batches. Points that no
+    trajectory can change (conserved quantities) must agree to rounding.
+
+    Parameters
+    ----------
+    ensemble : Ensemble
+        From `simulate`.
+    reference : Reference
+        From `master_equation` or your own curves; it may cover some of the ensemble's
+        observables and times.
+    alpha : float, default 1e-3
+        Probability of failing a correct model.
+    resolution : float, default 0.1
+        The shift of an observable's curve, in units of its scale, that must be
+        detectable; a run that could not have seen it is inconclusive.
+    bias : float or array_like, shape (O, T), optional
+        Step bias to allow for, in each observable's unit. By default it is computed
+        exactly from the averaged step; where that is out of reach the verdict cannot be
+        "pass" without it.
+
+    Returns
+    -------
+    Verdict
+
+    Raises
+    ------
+    ModelError
+        If the reference has observables or times that the ensemble lacks, or an
+        argument is out of range.
+    """
+    for name, value in (("alpha", alpha), ("resolution", resolution)):
+        if not 0 < value < 1:
+            raise ModelError(f"`{name}` must be between 0 and 1, but is {value}")
+    known = _as_bias(bias, ensemble)
+    points = _compare(ensemble, reference, known)
+    n = ensemble.n_traj
+    excess = np.abs(points.delta) - np.abs(points.bias) - points.allowed
+    broken = ~points.random & (excess > 0)
+    factor = _standardized(points)
+    means = _mean_scores(points, factor)
+    rates = _rate_scores(reference, points, factor)
+    scores = [*means.values(), *rates.values()]
+    errors = np.where(points.random & (points.error > 0), points.error, np.inf)
+    z = _normal_equivalent(excess / errors, n - 1)
+    score_z = _normal_equivalent(
+        np.array([score.z for score in scores]), max(factor.shape[0] // 2 - 1, 1)
+    )
+    law = _joint_law(factor, scores)
+    critical = law.quantile(alpha) if law else 0.0
+    max_z = max(float(z.max()), float(score_z.max(initial=0.0)))
+    p_value = law.tail(max_z) if law else 1.0
+    if broken.any():
+        max_z, p_value = np.inf, 0.0
+    reach = critical + float(ndtri(POWER))
+    shift = _shift(points, means, reach)
+    reasons = []
+    if known is None:
+        reasons.append(
+            "inconclusive: the step bias is unknown for a model of this size; "
+            "pass `bias=`, for example the difference to a run with dt/2"
+        )
+    if n < FEWEST:
+        reasons.append(f"inconclusive: fewer than {FEWEST} trajectories")
+    if shift > resolution:
+        reasons.append(_remedy(shift, resolution, points, means, n))
+    failed = p_value < alpha
+    return Verdict(
+        status="fail" if failed else "inconclusive" if reasons else "pass",
+        p_value=p_value,
+        max_z=max_z,
+        where=_where(points, z, broken, scores, score_z),
+        detectable_shift=shift,
+        detectable_rate={k: reach * s.error + s.allowed for k, s in rates.items()},
+        rate_error={k: (s.estimate, s.error) for k, s in rates.items()},
+        bias=np.nan if known is None else float((np.abs(points.bias) / errors).max()),
+        critical_z=critical,
+        z=(points.delta / errors).reshape(len(points.names), points.times.size),
+        names=points.names,
+        times=points.times,
+        alpha=alpha,
+        resolution=resolution,
+        n_traj=n,
+        reasons=() if failed else tuple(reasons),
+    )
+
+
+def _joint_law(factor: Floats, scores: list[_Score]) -> MaxLaw | None:
+    """Return the law of the largest deviation over points and scores."""
+    if not factor.shape[1]:
+        return None
+    columns = [factor]
+    for score in scores:
+        column = factor @ score.weights
+        columns.append((column / np.linalg.norm(column))[:, None])
+    return MaxLaw(np.hstack(columns))
+
+
+def _where(
+    points: _Points, z: Floats, broken: Any, scores: list[_Score], score_z: Floats
+) -> str:
+    """Name what deviates most."""
+    if not broken.any() and score_z.max(initial=0.0) > z.max():
+        return scores[int(score_z.argmax())].label
+    worst = int((np.abs(points.delta) * broken if broken.any() else z).argmax())
+    o, t = divmod(worst, points.times.size)
+    at = f"{points.names[o]!r} at t = {points.times[t]:.4g}"
+    return f"{at}, which no trajectory can change" if broken.any() else at
