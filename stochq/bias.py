@@ -32,15 +32,14 @@ DENSE_DIM = 16
 WORK_LIMIT = 2e10
 
 #: Part of the largest possible sampling error that the default step may add as bias.
-BIAS_SHARE = 0.05
+BIAS_SHARE = 0.02
 
 
 def observable_ranges(dynamics: Dynamics) -> Floats:
     """Return the largest minus the smallest possible value of each observable (O,)."""
-    model = dynamics.model
-    particles = model.initial.particles if model.one_body else 1
+    particles = dynamics.initial.columns
     ranges = []
-    for observable in model.observables.values():
+    for observable in dynamics.observables:
         values, _ = spectral_range(observable)
         ranges.append(values[-particles:].sum() - values[:particles].sum())
     return np.array(ranges)
@@ -214,7 +213,7 @@ def _averages(dynamics: Dynamics, grid: StepGrid, scheme: Scheme, parts: int) ->
     """Return the scheme's exact means (O, T) with every step cut into `parts`."""
     maps: dict[tuple[int, int], Map] = {}
     rho = dynamics.initial.density_matrix()[None]
-    observables = [adjoint(o) for o in dynamics.model.observables.values()]
+    observables = [adjoint(o) for o in dynamics.observables]
 
     def expectations(state: Complexes) -> list[float]:
         return [float(o.conj().multiply(state[0].T).sum().real) for o in observables]
@@ -231,14 +230,16 @@ def _averages(dynamics: Dynamics, grid: StepGrid, scheme: Scheme, parts: int) ->
 
 def _affordable(dynamics: Dynamics, grid: StepGrid, scheme: Scheme) -> bool:
     """Tell whether the exact bias costs less than the limit."""
-    dim, channels = dynamics.dim, len(dynamics.noise) + 4 * len(dynamics.jumps)
-    factors = 4 + 2 * channels
+    dim, channels = dynamics.dim, len(dynamics.noise)
     if isinstance(scheme, (EulerMaruyama, Heun)):
-        factors = 2 * channels**2 + 1
-    steps = sum(grid.counts)
+        products = 2 * (2 * channels**2 + 1)
+    else:
+        local = sum(not is_diagonal(L) for L in dynamics.noise)
+        products = 2 + 8 * local + 40 * len(dynamics.jumps)
+    steps = 7 * sum(grid.counts)
     if dim <= DENSE_DIM:
-        steps = len(set(zip(grid.kind, grid.counts, strict=True))) * dim**2
-    return 7 * steps * factors * 16.0 * dim**3 <= WORK_LIMIT
+        steps = min(steps, 3 * len(set(grid.counts)) * len(grid.lengths) * dim**2)
+    return steps * products * 8.0 * dim**3 <= WORK_LIMIT
 
 
 def step_bias(dynamics: Dynamics, times: Floats, scheme: Scheme) -> Floats | None:
@@ -262,7 +263,7 @@ def step_bias(dynamics: Dynamics, times: Floats, scheme: Scheme) -> Floats | Non
         Scheme's mean minus exact mean, in each observable's unit; None where the matrix
         is too large for an exact answer.
     """
-    shape = (len(dynamics.model.observables), times.size)
+    shape = (len(dynamics.observables), times.size)
     if isinstance(scheme, Exact):
         return np.zeros(shape)
     grid = step_grid(times, scheme.dt)
@@ -285,7 +286,7 @@ def default_scheme(dynamics: Dynamics, times: Floats, n_traj: int) -> Scheme:
     """Return the scheme that fits a model's structure, with its step.
 
     `Exact` where all parts commute. Otherwise `Strang` with the largest step whose
-    exact bias stays below a twentieth of ``range / sqrt(n_traj)``, for every observable
+    exact bias stays below a fiftieth of ``range / sqrt(n_traj)``, for every observable
     and time; where an exact bias is out of reach, a twentieth of the fastest local time
     of the model.
     """

@@ -165,21 +165,20 @@ def _run_part(plan: _Plan, first: int, count: int) -> _Part:
     return _Part(atoms, batch_means(values, size), defect, float(lanes.residual[0]))
 
 
-def _atoms_per_task(dim: int, width: int, results: int, atoms: int, jobs: int) -> int:
+def _atoms_per_task(size: int, results: int, atoms: int, jobs: int) -> int:
     """Return a batch that fits in cache and gives every worker several tasks."""
-    bytes_per_atom = max(16 * dim * width * ATOM, 8 * results * ATOM)
+    bytes_per_atom = ATOM * max(16 * size, 8 * results)
     fitting = max(1, TASK_BYTES // bytes_per_atom)
     return int(max(1, min(fitting, -(-atoms // (4 * jobs)))))
 
 
 def _deterministic(dynamics: Dynamics, n_times: int, unitary: bool) -> Any:
     """Return where all trajectories must have one value, shape (O, T)."""
-    model = dynamics.model
-    mask = np.zeros((len(model.observables), n_times), dtype=bool)
-    kets = model.initial.draw(np.zeros(1)) if model.one_body else model.initial.vectors
-    pure = len(kets) == 1
+    mask = np.zeros((len(dynamics.observables), n_times), dtype=bool)
+    kets = dynamics.initial.members()
+    pure = dynamics.initial.pure
     generic = _generic_combination(dynamics)
-    for o, observable in enumerate(model.observables.values()):
+    for o, observable in enumerate(dynamics.observables):
         values = [float(np.vdot(ket, observable @ ket).real) for ket in kets]
         spread = max(values) - min(values)
         same = spread <= 1e-12 * max(1.0, *(abs(value) for value in values))
@@ -190,7 +189,7 @@ def _deterministic(dynamics: Dynamics, n_times: int, unitary: bool) -> Any:
             mask[o] = pure
             continue
         if same and commute(observable, generic):
-            mask[o] = not dynamics.jumps or model.one_body or all(
+            mask[o] = not dynamics.jumps or dynamics.one_body or all(
                 np.linalg.norm(observable @ ket - value * ket) <= 1e-12
                 for ket, value in zip(kets, values, strict=True)
             )
@@ -321,21 +320,21 @@ def simulate(
     if scheme is None:
         scheme = default_scheme(dynamics, grid, n_traj)
     plan = _Plan(
-        state=model.initial,
+        state=dynamics.initial,
         integrator=scheme.prepare(dynamics, grid, seed),
-        forms=pack_quadratic(list(model.observables.values())),
+        forms=pack_quadratic(dynamics.observables),
         intervals=grid.size - 1,
-        normalize=bool(dynamics.jumps) and not model.one_body,
+        normalize=bool(dynamics.jumps) and not dynamics.one_body,
         seed=seed,
         n_traj=n_traj,
         batch=batch_size(n_traj),
     )
     atoms = -(-n_traj // ATOM)
     if batch is None:
-        width = model.initial.particles if model.one_body else 1
         results = len(model.observables) * grid.size
         jobs = n_jobs if n_jobs > 0 else 8
-        batch = _atoms_per_task(model.dim, width, results, atoms, jobs)
+        size = dynamics.dim * dynamics.initial.columns
+        batch = _atoms_per_task(size, results, atoms, jobs)
     parts = list(_dispatch(plan, atoms, batch, n_jobs, progress))
     means = np.concatenate([part.batches for part in parts])
     if plan.batch > ATOM:

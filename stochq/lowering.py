@@ -15,7 +15,7 @@ import numpy as np
 import scipy.sparse as sp
 from scipy.sparse.csgraph import connected_components
 
-from stochq.arrays import Operator, adjoint, is_hermitian
+from stochq.arrays import Ints, Operator, adjoint, is_hermitian
 from stochq.errors import ModelError, SchemeMismatchError
 from stochq.model import ComplexWhiteNoise, Dissipator, Model, WhiteNoise
 from stochq.states import State
@@ -48,6 +48,13 @@ class Dynamics:
         The dissipator that each jump operator unravels.
     unraveling : dict of str to str
         What each dissipator became, for provenance.
+    initial : Kets or Orbitals
+        The state at ``times[0]``.
+    observables : tuple of operators (d, d)
+        What is averaged.
+    basis : ndarray of int, shape (d,)
+        The basis states of the model that can be reached; all matrices above are
+        restricted to them.
     """
 
     model: Model
@@ -56,17 +63,19 @@ class Dynamics:
     jumps: tuple[Operator, ...]
     jump_names: tuple[str, ...]
     unraveling: Mapping[str, str]
+    initial: State
+    observables: tuple[Operator, ...]
+    basis: Ints
 
     @property
     def dim(self) -> int:
         """Dimension d of the matrices."""
-        return self.model.dim
+        return self.basis.size
 
     @property
-    def initial(self) -> State:
-        """The state at ``times[0]``."""
-        state: State = self.model.initial
-        return state
+    def one_body(self) -> bool:
+        """Whether the states are orbitals of free fermions."""
+        return self.initial.one_body
 
     @property
     def effective_hamiltonian(self) -> Operator:
@@ -274,14 +283,36 @@ def lower(model: Model, unraveling: Mapping[str, Choice] | None = None) -> Dynam
         else:
             jumps += [(name, np.sqrt(d.rate) * d.operator) for d in group]
     jumps = [(name, c) for name, c in jumps if _is_nonzero(c)]
+    noise = [L for L in noise if _is_nonzero(L)]
+    movers = [model.hamiltonian, *noise, *(c for _, c in jumps)]
+    basis = _reachable(model.initial, movers)
+
+    def cut(operator: Operator) -> Operator:
+        return operator if basis.size == model.dim else operator[basis][:, basis]
+
     return Dynamics(
         model=model,
-        hamiltonian=model.hamiltonian,
-        noise=tuple(L for L in noise if _is_nonzero(L)),
-        jumps=tuple(c for _, c in jumps),
+        hamiltonian=cut(model.hamiltonian),
+        noise=tuple(cut(L) for L in noise),
+        jumps=tuple(cut(c) for _, c in jumps),
         jump_names=tuple(name for name, _ in jumps),
         unraveling={name: type(choice).__name__ for name, choice in choices.items()},
+        initial=model.initial.restricted(basis),
+        observables=tuple(cut(o) for o in model.observables.values()),
+        basis=basis,
     )
+
+
+def _reachable(initial: State, movers: Sequence[Operator]) -> Ints:
+    """Return the basis states that a trajectory can ever occupy, ascending.
+
+    A chain that starts with two excitations never leaves their sector, whatever space
+    its matrices were written in.
+    """
+    graph = _sum(abs(movers[0]), [abs(m) for m in movers[1:]])
+    graph = sp.csr_array(graph + graph.conj().T)
+    _, label = connected_components(graph, directed=False)
+    return np.flatnonzero(np.isin(label, label[initial.support]))
 
 
 def _is_nonzero(operator: Any) -> bool:

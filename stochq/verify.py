@@ -213,9 +213,7 @@ def _standard_errors(ensemble: Ensemble) -> Floats:
     moments, n = ensemble.moments, ensemble.n_traj
     seen = np.maximum(moments.high - moments.mean, moments.mean - moments.low)
     ranges = np.broadcast_to(ensemble.ranges[:, None], seen.shape)
-    initial = ensemble.dynamics.initial
-    mixed = not initial.one_body and len(initial.weights) > 1
-    if ensemble.dynamics.jumps or mixed:
+    if ensemble.dynamics.jumps or not ensemble.dynamics.initial.pure:
         few = moments.m2 < RARE_EVENTS * np.square(ranges)
         seen = np.where(few, ranges, seen)
     errors: Floats = np.hypot(moments.mcse, 3.0 * seen / n)
@@ -232,8 +230,9 @@ def _compare(
     ranges = ensemble.ranges[rows]
     spread = ensemble.sd[pick].max(axis=1)
     scale = np.maximum(np.abs(reference.values).max(axis=1), spread)
-    scale = np.where(scale > 0, scale, 1.0)
     rounding = ROUNDING * np.maximum(scale, ranges)[:, None]
+    # a curve that is zero on every trajectory has no scale but its range
+    scale = np.where(scale > rounding[:, 0], scale, np.maximum(ranges, 1e-300))
     error = _standard_errors(ensemble)[pick]
     deterministic = ensemble.deterministic[pick] | (error <= 1e-2 * rounding)
     shape = error.shape

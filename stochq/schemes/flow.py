@@ -90,8 +90,9 @@ def propagators(generator: Operator, durations: Sequence[float]) -> list[Operato
 
 def flow_generator(dynamics: Dynamics) -> Operator:
     """Return H_eff; kicks of orbitals keep the norm, so there it is H."""
-    one_body = dynamics.model.one_body
-    return dynamics.hamiltonian if one_body else dynamics.effective_hamiltonian
+    if dynamics.one_body:
+        return dynamics.hamiltonian
+    return dynamics.effective_hamiltonian
 
 
 def jump_flow(dynamics: Dynamics, duration: float) -> JumpFlow:

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from stochq.arrays import HERMITIAN_TOLERANCE, Complexes, Floats, read_only
+from stochq.arrays import HERMITIAN_TOLERANCE, Complexes, Floats, Ints, read_only
 from stochq.errors import ModelError
 from stochq.states.orbitals import Occupations, Orbitals
 
@@ -39,11 +39,34 @@ class Kets:
         """Dimension d of the Hilbert space."""
         return int(self.vectors.shape[1])
 
+    @property
+    def pure(self) -> bool:
+        """Whether every trajectory starts alike."""
+        return self.weights.size == 1
+
+    @property
+    def columns(self) -> int:
+        """Columns of one trajectory's state: a ket has one."""
+        return 1
+
+    @property
+    def support(self) -> Ints:
+        """Basis states that the mixture occupies."""
+        return np.flatnonzero(np.any(self.vectors != 0, axis=0))
+
+    def restricted(self, basis: Ints) -> Kets:
+        """Return the same kets on some of the basis states."""
+        return Kets(self.weights, self.vectors[:, basis])
+
     def density_matrix(self) -> Complexes:
         """Return rho = sum_m w_m |psi_m><psi_m|, shape (d, d)."""
         weighted = self.weights[:, None] * self.vectors
         rho: Complexes = weighted.T @ self.vectors.conj()
         return rho
+
+    def members(self) -> Complexes:
+        """Return the states of the mixture, shape (M, d)."""
+        return self.vectors
 
     def draw(self, uniforms: Floats) -> Complexes:
         """Return the ket of each uniform number in [0, 1), shape (n, d)."""

@@ -67,10 +67,33 @@ class Orbitals:
         """Number of fermions."""
         return int(self.matrix.shape[1])
 
+    @property
+    def pure(self) -> bool:
+        """Whether every trajectory starts alike."""
+        return True
+
+    @property
+    def columns(self) -> int:
+        """Columns of one trajectory's state: one per fermion."""
+        return self.particles
+
+    @property
+    def support(self) -> Ints:
+        """Sites that the orbitals occupy."""
+        return np.flatnonzero(np.any(self.matrix != 0, axis=1))
+
+    def restricted(self, basis: Ints) -> Orbitals:
+        """Return the same orbitals on some of the sites."""
+        return Orbitals(self.matrix[basis])
+
     def density_matrix(self) -> Complexes:
         """Return the one-body density matrix U U^dag = G^T, shape (sites, sites)."""
         rho: Complexes = self.matrix @ self.matrix.conj().T
         return rho
+
+    def members(self) -> Complexes:
+        """Return the one state of the mixture, shape (1, sites, particles)."""
+        return self.matrix[None]
 
     def draw(self, uniforms: Floats) -> Complexes:
         """Return U for each trajectory, shape (n, sites, particles)."""
@@ -112,4 +135,4 @@ class Occupations:
 
     def orbitals(self) -> Orbitals:
         """Return the same state as orbitals: one unit vector per filled site."""
-        return Orbitals(np.eye(self.numbers.size)[:, self.numbers == 1])
+        return Orbitals(np.eye(self.numbers.size, dtype=complex)[:, self.numbers == 1])
