@@ -49,7 +49,8 @@ def _raw_matrix(value: Any, name: str) -> Operator:
     if callable(getattr(value, "full", None)):  # QuTiP's Qobj, without importing QuTiP
         value = value.full()
     if sp.issparse(value):
-        return sp.csr_array(value, dtype=np.complex128, copy=True)
+        copy: Operator = value.copy()
+        return sp.csr_array(copy).astype(np.complex128)
     try:
         dense = np.array(value, dtype=np.complex128)
     except (TypeError, ValueError) as error:
@@ -125,9 +126,7 @@ def as_operators(value: Any, name: str) -> tuple[Operator, ...]:
         raise ModelError(f"`{name}` must hold at least one matrix, but is empty")
     shapes = {operator.shape for operator in operators}
     if len(shapes) > 1:
-        raise ModelError(
-            f"`{name}` must all have one shape, but have {sorted(shapes)}"
-        )
+        raise ModelError(f"`{name}` must all have one shape, but have {sorted(shapes)}")
     return operators
 
 

@@ -63,6 +63,7 @@ def _semigroup(dynamics: Dynamics, duration: float) -> Map:
     jumps = [c.toarray() for c in dynamics.jumps]
 
     def generator(rho: Complexes) -> Complexes:
+        total: Complexes
         half = -1j * (effective @ rho)
         total = half + np.conj(np.swapaxes(half, -1, -2))
         for c in jumps:
@@ -271,7 +272,8 @@ def step_bias(dynamics: Dynamics, times: Floats, scheme: Scheme) -> Floats | Non
         return None
     whole, half, quarter = (_averages(dynamics, grid, scheme, n) for n in (1, 2, 4))
     limit = quarter + (quarter - half) / (2.0**scheme.traits.weak - 1.0)
-    return whole - limit
+    bias: Floats = whole - limit
+    return bias
 
 
 def _heuristic_dt(dynamics: Dynamics) -> float:

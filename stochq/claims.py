@@ -245,7 +245,9 @@ def _decide(findings: Sequence[Finding]) -> Outcome:
     """
     status: dict[str, list[str]] = {"document": [], "correction": []}
     for finding in findings:
-        for reading, verdict in zip(finding.case.readings, finding.verdicts, strict=True):
+        for reading, verdict in zip(
+            finding.case.readings, finding.verdicts, strict=True
+        ):
             status[reading.says].append(verdict.status)
     limits = all(limit.holds for f in findings for limit in f.case.limits)
     document, correction = status["document"], status["correction"]

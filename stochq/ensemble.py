@@ -189,9 +189,13 @@ def _deterministic(dynamics: Dynamics, n_times: int, unitary: bool) -> Any:
             mask[o] = pure
             continue
         if same and commute(observable, generic):
-            mask[o] = not dynamics.jumps or dynamics.one_body or all(
-                np.linalg.norm(observable @ ket - value * ket) <= 1e-12
-                for ket, value in zip(kets, values, strict=True)
+            mask[o] = (
+                not dynamics.jumps
+                or dynamics.one_body
+                or all(
+                    np.linalg.norm(observable @ ket - value * ket) <= 1e-12
+                    for ket, value in zip(kets, values, strict=True)
+                )
             )
     return mask
 

@@ -29,10 +29,11 @@ DEGENERACY_TOLERANCE = 1e-10
 
 @dataclass(frozen=True, eq=False)
 class Dynamics:
-    """What a scheme integrates, between two jumps:
+    """What a scheme integrates.
 
-    ``d psi = -i H psi dt - i sum_k L_k psi o dW_k``,  ``<dW_j dW_k> = delta_jk dt``,
-    with jumps ``psi -> c psi`` at the rates ``|c psi|^2 / |psi|^2``.
+    Between two jumps ``d psi = -i H psi dt - i sum_k L_k psi o dW_k`` with
+    ``<dW_j dW_k> = delta_jk dt``; jumps ``psi -> c psi`` come at the rates
+    ``|c psi|^2 / |psi|^2``.
 
     Attributes
     ----------
@@ -80,9 +81,7 @@ class Dynamics:
     @property
     def effective_hamiltonian(self) -> Operator:
         """H - (i/2) sum c^dag c, which carries psi from jump to jump."""
-        return _sum(
-            self.hamiltonian, [-0.5j * (adjoint(c) @ c) for c in self.jumps]
-        )
+        return _sum(self.hamiltonian, [-0.5j * (adjoint(c) @ c) for c in self.jumps])
 
     @property
     def ito_drift(self) -> Operator:
@@ -102,7 +101,7 @@ def _sum(start: Operator, terms: Sequence[Operator]) -> Operator:
 
 
 def _independent_channels(noise: WhiteNoise) -> list[Operator]:
-    """Return L'_k with <dW_j dW_k> = delta_jk dt, from C = F F^T: L'_k = sum_j F_jk L_j.
+    """Return L'_k = sum_j F_jk L_j, driven by independent unit noises, for C = F F^T.
 
     C is factorized block by block, so that uncorrelated channels stay as they are and
     what is local stays local.
@@ -318,4 +317,3 @@ def _reachable(initial: State, movers: Sequence[Operator]) -> Ints:
 def _is_nonzero(operator: Any) -> bool:
     """Tell whether any stored element differs from zero."""
     return bool(np.any(operator.data != 0))
-

@@ -1,8 +1,8 @@
 """The largest of many correlated normal variables: its tail, exactly and far out.
 
 Means at different times and of different observables are correlated, so a family-wise
-p-value needs P(max |Z_i| > u) for Z ~ N(0, R). With T(u) = sum_i P(|Z_i| > u), a point i
-drawn uniformly, Z_i drawn from its tail beyond u and the others given Z_i,
+p-value needs P(max |Z_i| > u) for Z ~ N(0, R). With T(u) = sum_i P(|Z_i| > u), a point
+i drawn uniformly, Z_i drawn from its tail beyond u and the others given Z_i,
 
     P(max |Z| > u) = T(u) E[1 / #{j : |Z_j| > u}],
 
@@ -60,7 +60,7 @@ class MaxLaw:
         exceeding = np.abs(values) > threshold
         exceeding[np.arange(DRAWS), self._chosen] = True
         share = float((1.0 / exceeding.sum(axis=1)).mean())
-        return min(1.0, 2.0 * self.points * share * float(np.exp(log_tail)))
+        return float(min(1.0, 2.0 * self.points * share * np.exp(log_tail)))
 
     def quantile(self, alpha: float) -> float:
         """Return the u with P(max |Z| > u) = alpha."""

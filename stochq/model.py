@@ -29,7 +29,7 @@ from stochq.states import State, as_initial
 
 __all__ = ["ComplexWhiteNoise", "Dissipator", "Model", "Noise", "WhiteNoise"]
 
-#: Eigenvalues of a covariance may be negative by rounding only, relative to the largest.
+#: How negative, relative to the largest, an eigenvalue of a covariance may round to.
 PSD_TOLERANCE = 1e-12
 
 
@@ -288,8 +288,8 @@ def _named(members: tuple[Any, ...], family: str) -> tuple[Any, ...]:
 def _copy(member: Any) -> Any:
     """Return a shallow copy of a frozen member."""
     twin = object.__new__(type(member))
-    for field, value in vars(member).items():
-        object.__setattr__(twin, field, value)
+    for attribute, value in vars(member).items():
+        object.__setattr__(twin, attribute, value)
     return twin
 
 
@@ -377,9 +377,7 @@ Occupations
             )
         _check_members(noise, dissipators, state.dim)
         if not isinstance(self.name, str) or not self.name:
-            raise ModelError(
-                f"`name` must be a non-empty string, but is {self.name!r}"
-            )
+            raise ModelError(f"`name` must be a non-empty string, but is {self.name!r}")
         object.__setattr__(self, "initial", state)
         object.__setattr__(self, "noise", noise)
         object.__setattr__(self, "dissipators", dissipators)
@@ -415,9 +413,7 @@ Occupations
         """
         known = {member.name for member in (*self.noise, *self.dissipators)}
         if name not in known:
-            raise ModelError(
-                f"`name` must be one of {sorted(known)}, but is {name!r}"
-            )
+            raise ModelError(f"`name` must be one of {sorted(known)}, but is {name!r}")
         noise = [n.scaled(factor) if n.name == name else n for n in self.noise]
         dissipators = [
             d.scaled(factor) if d.name == name else d for d in self.dissipators

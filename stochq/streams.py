@@ -49,7 +49,7 @@ def stream_key(seed: int, purpose: Purpose) -> npt.NDArray[np.uint32]:
     """
     whole_number(seed, "seed", at_least=0)
     sequence = np.random.SeedSequence(seed, spawn_key=(int(purpose),))
-    return sequence.generate_state(2)
+    return sequence.generate_state(2).astype(np.uint32)
 
 
 @inline
@@ -113,10 +113,7 @@ def sincos_turns(turns):
                     * (
                         1.0 / 362880
                         + y
-                        * (
-                            -1.0 / 39916800
-                            + y * (1.0 / 6227020800 - y / 1307674368000)
-                        )
+                        * (-1.0 / 39916800 + y * (1.0 / 6227020800 - y / 1307674368000))
                     )
                 )
             )
@@ -134,10 +131,7 @@ def sincos_turns(turns):
                 * (
                     1.0 / 40320
                     + y
-                    * (
-                        -1.0 / 3628800
-                        + y * (1.0 / 479001600 - y * (1.0 / 87178291200))
-                    )
+                    * (-1.0 / 3628800 + y * (1.0 / 479001600 - y * (1.0 / 87178291200)))
                 )
             )
         )

@@ -38,6 +38,10 @@ __all__ = [
 ROUNDING = 1e-13
 
 
+#: Eigenvalues, each with its eigenvectors as (indices, amplitudes).
+Spectrum = list[tuple[float, list[tuple[Ints, Complexes]]]]
+
+
 class Sparse(NamedTuple):
     """One CSR matrix, or several stacked row over row."""
 
@@ -61,7 +65,7 @@ class NoiseFactors(NamedTuple):
 
     Diagonal channels are gathered by row: ``entry_*`` list the channels and elements
     (in turns, l / 2 pi) that turn the phase of ``rows``. The others are gathered by
-    eigenvalue (``values``, in turns) and eigenvector (``index``, ``re``, ``im``).
+    eigenvalue (``values``, in turns) and eigenvector (``component``, ``re``, ``im``).
     """
 
     group_ptr: Ints
@@ -74,7 +78,7 @@ class NoiseFactors(NamedTuple):
     values: Floats
     term_ptr: Ints
     vector_ptr: Ints
-    index: Ints
+    component: Ints
     re: Floats
     im: Floats
 
@@ -187,7 +191,9 @@ def _register(rows: dict[int, list[int]], operator: Operator, k: int) -> None:
         rows.setdefault(i, []).append(k)
 
 
-def eigenvectors(operator: Operator) -> list[tuple[float, list[tuple[Ints, Complexes]]]]:
+def eigenvectors(
+    operator: Operator,
+) -> list[tuple[float, list[tuple[Ints, Complexes]]]]:
     """Return [(eigenvalue, [(indices, amplitudes), ...]), ...] of a Hermitian matrix.
 
     Blocks are diagonalized one by one (equal blocks once); the eigenvalue zero is left
@@ -245,10 +251,10 @@ def noise_factors(
                     term_ptr.append(len(vector_ptr) - 1)
             value_ptr.append(len(values))
             channel += 1
-        for i in sorted(by_row):
-            rows.append(i)
-            entry_channel += [k for k, _ in by_row[i]]
-            entry_value += [value for _, value in by_row[i]]
+        for row in sorted(by_row):
+            rows.append(row)
+            entry_channel += [k for k, _ in by_row[row]]
+            entry_value += [value for _, value in by_row[row]]
             entries.append(len(entry_channel))
         row_ptr.append(len(rows))
     vector = np.concatenate([*amplitude, np.zeros(0, complex)])
@@ -263,7 +269,7 @@ def noise_factors(
         values=np.array(values, dtype=np.float64),
         term_ptr=_ints(term_ptr),
         vector_ptr=_ints(vector_ptr),
-        index=_ints(np.concatenate([*index, np.zeros(0, np.int64)])),
+        component=_ints(np.concatenate([*index, np.zeros(0, np.int64)])),
         re=np.ascontiguousarray(vector.real),
         im=np.ascontiguousarray(vector.imag),
     )

@@ -1,9 +1,9 @@
-"""The verdict: do trajectories and their averaged equation agree?
+"""The verdict: whether trajectories and their averaged equation agree.
 
 Every mean is compared with its reference at every time, every observable by the mean of
 its curve, and every named rate by its own score. The family-wise p-value is that of the
-largest deviation, under the joint law of all of them. Three things are kept apart: the sampling error, the step bias, and the
-smallest fault that would have been caught.
+largest deviation, under the joint law of all of them. Three things are kept apart: the
+sampling error, the step bias, and the smallest fault that would have been caught.
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ from typing import Any, Literal
 
 import numpy as np
 from scipy.special import ndtri
-from scipy.stats import norm, t as student
+from scipy.stats import norm
+from scipy.stats import t as student
 
 from stochq.arrays import Floats
 from stochq.bias import step_bias
@@ -220,9 +221,7 @@ def _standard_errors(ensemble: Ensemble) -> Floats:
     return errors
 
 
-def _compare(
-    ensemble: Ensemble, reference: Reference, bias: Floats | None
-) -> _Points:
+def _compare(ensemble: Ensemble, reference: Reference, bias: Floats | None) -> _Points:
     """Return the deviations of all points that the reference covers."""
     rows, columns = _columns(ensemble, reference)
     pick = np.ix_(rows, columns)
@@ -311,7 +310,9 @@ def _mean_scores(points: _Points, factor: Floats) -> dict[str, _Score]:
             weights = np.where(mine, errors, 0.0) / mine.sum()
             error = float(np.linalg.norm(factor @ weights))
             if error > 0:
-                scores[name] = _weighted(f"the mean of {name!r}", weights, error, points)
+                scores[name] = _weighted(
+                    f"the mean of {name!r}", weights, error, points
+                )
     return scores
 
 

@@ -3,7 +3,7 @@
 Free fermions hop on a lattice, and some of the sites are dephased. The document is an
 abstract and fixes no lattice; every geometry here is an instance of our own choice.
 
-    H = sum_xy h_xy c_x^dag c_y,   L_x = sqrt(gamma) n_x for x in S,   G_xy = <c_x^dag c_y>
+    H = sum_xy h_xy c_x^dag c_y,  L_x = sqrt(gamma) n_x (x in S),  G_xy = <c_x^dag c_y>
 """
 
 from __future__ import annotations
@@ -40,9 +40,7 @@ def ring_with_flux(n_sites: int, hopping: float, flux: float) -> Any:
 
 def _dephasing(n_sites: int, sites: Sequence[int], gamma: float) -> list[Dissipator]:
     """Return L_x = sqrt(gamma) n_x on the dephased sites, as one group."""
-    return [
-        Dissipator(site_number(n_sites, x), gamma, name="dephasing") for x in sites
-    ]
+    return [Dissipator(site_number(n_sites, x), gamma, name="dephasing") for x in sites]
 
 
 def dephased_fermions(
@@ -153,11 +151,11 @@ def spreading(times: Floats, hopping: float, gamma: float) -> Reference:
     slope = 4 * j**2 / g**2 * (scaled * -np.expm1(-scaled)) - 2 * values
     return Reference(
         times,
-        ["<x^2>"],
-        [values],
+        ("<x^2>",),
+        values[None],
         error=1e-6,
         method="<x^2> = 2 D (t - (1 - exp(-gamma t)) / gamma), D = 2 J^2 / gamma",
-        sensitivity={"dephasing": [slope]},
+        sensitivity={"dephasing": slope[None]},
     )
 
 
@@ -200,7 +198,8 @@ def _s2_cases() -> list[Case]:
     exact = master_equation(wide, times)
     short = dephased_particle(5, hopping=1.0, gamma=2.0, start=0)
     late = np.linspace(40, 60, 11)
-    flat = Reference(late, [f"n_{x}" for x in range(5)], np.full((5, 11), 0.2), 1e-6)
+    sites = tuple(f"n_{x}" for x in range(5))
+    flat = Reference(late, sites, np.full((5, 11), 0.2), error=1e-6)
     return [
         Case(
             "spreading, noise",

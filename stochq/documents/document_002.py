@@ -1,7 +1,7 @@
 """Document 002, L. Diosi: autonomy of coupled thermodynamic quantum systems.
 
-Two two-level systems A and B, lowering operators a and b, n = a^dag a, each in a bath of
-its own, exchange quanta through a coupling that fluctuates as complex white noise.
+Two two-level systems A and B, lowering operators a and b, n = a^dag a, each in a bath
+of its own, exchange quanta through a coupling that fluctuates as complex white noise.
 """
 
 from __future__ import annotations
@@ -152,7 +152,7 @@ def _select(reference: Reference, names: list[str]) -> Reference:
     rows = [reference.names.index(name) for name in names]
     return Reference(
         times=reference.times,
-        names=names,
+        names=tuple(names),
         values=reference.values[rows],
         error=reference.error,
         method=reference.method,
@@ -190,7 +190,7 @@ def _d3_cases() -> list[Case]:
 
 
 #: Parameters of the stationary heat currents: unequal baths, strong coupling.
-CURRENTS = {
+CURRENTS: dict[str, Any] = {
     "omega": 1.0,
     "beta_a": 0.2,
     "beta_b": 3.0,
@@ -207,7 +207,7 @@ def _late(values: dict[str, float], times: Floats, **more: Any) -> Reference:
     """Return constant curves at the times when the state is stationary."""
     late = times[times >= SETTLED]
     curves = np.array([np.full(late.size, value) for value in values.values()])
-    return Reference(late, list(values), curves, error=1e-5, **more)
+    return Reference(late, tuple(values), curves, error=1e-5, **more)
 
 
 def _current_case(label: str, readings: Callable[[Floats], list[Reading]]) -> Case:

@@ -45,7 +45,7 @@ def _fock_state(n_sites: int, excited: Sequence[int]) -> Floats:
 
 def noisy_chain(
     n_sites: int = 6,
-    gamma: float | Sequence[float] = 1.0,
+    gamma: float | Sequence[float] | Floats = 1.0,
     *,
     excited: Sequence[int] = (0,),
     convention: float = 2.0,
@@ -82,7 +82,7 @@ def noisy_chain(
     rates = convention * np.broadcast_to(np.asarray(gamma, dtype=float), (n_sites - 1,))
     return Model(
         name=f"noisy chain of {n_sites} TLS",
-        noise=WhiteNoise(_couplings(n_sites), rate=rates, name="coupling"),
+        noise=(WhiteNoise(_couplings(n_sites), rate=rates, name="coupling"),),
         initial=_fock_state(n_sites, excited),
         observables={f"n_{j + 1}": tls_number(n_sites, j) for j in range(n_sites)},
     )
@@ -112,7 +112,7 @@ def population_walk(gamma: Any, start: Any, times: Any) -> Reference:
     values = np.array([scipy.linalg.expm(t * walk) @ start for t in elapsed]).T
     return Reference(
         times=times,
-        names=[f"n_{j + 1}" for j in range(start.size)],
+        names=tuple(f"n_{j + 1}" for j in range(start.size)),
         values=values,
         error=1e-12,
         method="document 003, Eq. 3",
@@ -155,9 +155,8 @@ def _m2_cases() -> list[Case]:
     times = np.linspace(0, 4, 33)
     walk = population_walk(gamma, start, times)
     long, late = np.linspace(0, 24, 25), np.linspace(16, 24, 9)
-    equal = Reference(
-        late, [f"n_{j}" for j in range(1, 5)], np.full((4, 9), 0.5), error=1e-8
-    )
+    sites = tuple(f"n_{j}" for j in range(1, 5))
+    equal = Reference(late, sites, np.full((4, 9), 0.5), error=1e-8)
     return [
         Case(
             "walk, unequal rates",
@@ -180,7 +179,8 @@ CLAIMS = (
     Claim(
         id="M1",
         document="003",
-        statement="noise <eta eta> = gamma delta gives 2 gamma (L rho L - L rho - rho L)",
+        statement="noise <eta eta> = gamma delta gives "
+        "2 gamma (L rho L - L rho - rho L)",
         equation="d rho/dt = gamma sum_j (L_j rho L_j - L_j rho - rho L_j)",
         source="Eqs. 1 and 2",
         expected="holds as corrected",

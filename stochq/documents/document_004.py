@@ -4,8 +4,8 @@ N spins s_mu = sigma_mu / 2 with S_mu = sum_k s_mu^(k) and the mean-field genera
 
     L_N[x] = (1/N) sum_{mu nu} D_{mu nu} (S_mu x S_nu - {S_mu S_nu, x} / 2),
 
-D = A + iB >= 0. Collective operators keep the total spin, so that pure product states of
-equal spins live in dimension N + 1.
+D = A + iB >= 0. Collective operators keep the total spin, so that pure product states
+of equal spins live in dimension N + 1.
 """
 
 from __future__ import annotations
@@ -69,9 +69,7 @@ def collective_jumps(n_spins: int, kossakowski: Any) -> list[Operator]:
     jumps = []
     for value, vector in zip(values, vectors.T, strict=True):
         if value > 1e-12 * scale:
-            mixed = sum(
-                u.conjugate() * s for u, s in zip(vector, spins, strict=True)
-            )
+            mixed = sum(u.conjugate() * s for u, s in zip(vector, spins, strict=True))
             jumps.append(np.sqrt(value / n_spins) * mixed)
     return jumps
 
@@ -162,7 +160,8 @@ CLAIMS = (
     Claim(
         id="B1",
         document="004",
-        statement="the magnetization follows w_3 = xi tanh(xi (lambda t + c)) as N grows",
+        statement="as N grows the magnetization follows "
+        "w_3 = xi tanh(xi (lambda t + c))",
         equation="w_3 = xi tanh(xi (lambda t + c)), w_12 ~ 1 / cosh(xi (lambda t + c))",
         source="Eqs. 37 to 41",
         expected="holds",

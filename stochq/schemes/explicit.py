@@ -121,7 +121,12 @@ class Explicit:
 
 
 def prepare_explicit(
-    scheme: Any, drift: Operator, order: int, dynamics: Dynamics, times: Floats, seed: int
+    scheme: Any,
+    drift: Operator,
+    order: int,
+    dynamics: Dynamics,
+    times: Floats,
+    seed: int,
 ) -> Explicit:
     """Return the integrator of a polynomial scheme.
 

@@ -11,7 +11,7 @@ D / 2^m instead, to 2^-48 D.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import scipy.linalg
@@ -20,7 +20,7 @@ import scipy.sparse as sp
 from stochq.arrays import Complexes, Floats, Operator, adjoint
 from stochq.jit import kernel
 from stochq.lowering import Dynamics
-from stochq.schemes.lanes import apply_matrix, clear, copy
+from stochq.schemes.lanes import apply_matrix, copy, squared_norms
 from stochq.streams import uniform_pair
 from stochq.structure import Sparse, blocks, pack
 
@@ -36,12 +36,13 @@ RUNGS = 48
 class JumpFlow(NamedTuple):
     """Everything a kernel needs to carry a state through jumps.
 
-    ``right``, ``left``, ``gram`` are R, R^-1 and R^dag R; ``jumps`` and ``rates`` stack
-    the c and the c^dag c; ``ladder`` stacks the propagators, D is ``duration``.
-    ``weights`` are the rates of kicks that do not depend on the state.
+    ``channels`` counts the jump operators; ``right``, ``left`` and ``gram`` are R, R^-1
+    and R^dag R; ``jumps`` and ``rates`` stack the c and the c^dag c; ``ladder`` stacks
+    the propagators, D is ``duration``. ``weights`` are the rates of kicks that do not
+    depend on the state.
     """
 
-    count: int
+    channels: int
     spectral: bool
     energies: Complexes
     right: Sparse
@@ -58,8 +59,8 @@ def _eigenbasis(generator: Operator) -> tuple[Complexes, Operator, Operator, flo
     """Return energies, R, R^-1 and the condition number of R, block by block."""
     dim = generator.shape[0]
     energies = np.zeros(dim, dtype=np.complex128)
-    right = sp.eye_array(dim, format="lil", dtype=np.complex128)
-    left = sp.eye_array(dim, format="lil", dtype=np.complex128)
+    right: Any = sp.eye_array(dim, format="lil", dtype=np.complex128)
+    left: Any = sp.eye_array(dim, format="lil", dtype=np.complex128)
     condition = 1.0
     for members in blocks(generator):
         dense = generator[members][:, members].toarray()
@@ -76,7 +77,7 @@ def _eigenbasis(generator: Operator) -> tuple[Complexes, Operator, Operator, flo
 
 def propagators(generator: Operator, durations: Sequence[float]) -> list[Operator]:
     """Return exp(-i H_eff t) for each duration t, block by block."""
-    results = [
+    results: list[Any] = [
         sp.eye_array(generator.shape[0], format="lil", dtype=np.complex128)
         for _ in durations
     ]
@@ -106,7 +107,7 @@ def jump_flow(dynamics: Dynamics, duration: float) -> JumpFlow:
         ladder = propagators(generator, rungs)
     rates = [adjoint(c) @ c for c in dynamics.jumps]
     return JumpFlow(
-        count=len(dynamics.jumps),
+        channels=len(dynamics.jumps),
         spectral=spectral,
         energies=energies,
         right=pack(right),
@@ -175,7 +176,7 @@ def _waiting_time(flow, a, level, limit, b, c):
         new = t + step
         if not (low < new < high):
             new = 0.5 * (low + high)
-        if new == low or new == high:
+        if new == low or new == high:  # noqa: SIM109 (kernels compare numbers)
             break
         moved = abs(new - t)
         t = new
@@ -223,15 +224,15 @@ def _climb(flow, v, level, limit, trial):
 def _jump(flow, v, uniform, out):
     """Replace v by c v, normalized, with c chosen at the rates |c v|^2."""
     dim = v.shape[0]
-    passed = np.empty(flow.count)
+    passed = np.empty(flow.channels)
     total = 0.0
-    for k in range(flow.count):
+    for k in range(flow.channels):
         _matvec(flow.rates, k * dim, v, out)
         for i in range(dim):
             total += (v[i].conjugate() * out[i]).real
         passed[k] = total
     chosen = 0
-    while chosen < flow.count - 1 and passed[chosen] <= uniform * total:
+    while chosen < flow.channels - 1 and passed[chosen] <= uniform * total:
         chosen += 1
     _matvec(flow.jumps, chosen * dim, v, out)
     norm = np.sqrt(_square(out))
@@ -264,7 +265,7 @@ def _carry(flow, v, duration, clock, draw, key, trajectory, work, residual):
 
 
 @kernel
-def _kick(flow, x, duration, step, first_row, clock, draws, key, trajectory, y):
+def _kick(flow, x, duration, step, first_row, clock, draws, key, trajectory, y):  # noqa: C901
     """Carry all lanes of one trajectory through `duration` with its kicks.
 
     Kicks come at the total rate Gamma whatever the state, so the waiting time is
@@ -272,7 +273,7 @@ def _kick(flow, x, duration, step, first_row, clock, draws, key, trajectory, y):
     """
     dim, lanes = x.shape[1], x.shape[2]
     total = 0.0
-    for k in range(flow.count):
+    for k in range(flow.channels):
         total += flow.weights[k]
     left = duration
     while True:
@@ -282,8 +283,8 @@ def _kick(flow, x, duration, step, first_row, clock, draws, key, trajectory, y):
         _rotate(flow, x, wait, y)
         uniform, fresh = uniform_pair(key, trajectory[0], draws[0])
         passed = 0.0
-        chosen = flow.count - 1
-        for k in range(flow.count):
+        chosen = flow.channels - 1
+        for k in range(flow.channels):
             passed += flow.weights[k]
             if passed > uniform * total:
                 chosen = k
@@ -334,18 +335,13 @@ def flow_lanes(
     whose norm stays above their clock need nothing else; the others are carried from
     jump to jump one by one.
     """
-    if flow.count > 0 and shared:
-        _kick(
-            flow, x, duration, step, first_row, clock, draws, key, trajectory, y
-        )
+    if flow.channels > 0 and shared:
+        _kick(flow, x, duration, step, first_row, clock, draws, key, trajectory, y)
         return
     dim, lanes = x.shape[1], x.shape[2]
     apply_matrix(step, first_row, x, y)
-    if flow.count > 0:
-        clear(square)
-        for i in range(dim):
-            for w in range(lanes):
-                square[w] += y[0, i, w] * y[0, i, w] + y[1, i, w] * y[1, i, w]
+    if flow.channels > 0:
+        squared_norms(y, square)
         v = work[3]
         for w in range(lanes):
             if square[w] <= clock[w]:

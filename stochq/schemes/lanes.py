@@ -28,12 +28,13 @@ from stochq.structure import Quadratic
 __all__ = [
     "ATOM",
     "Lanes",
-    "draw_normal",
     "apply_matrix",
     "clear",
     "copy",
+    "draw_normal",
     "load",
     "measure",
+    "squared_norms",
     "turn",
 ]
 
@@ -114,21 +115,17 @@ def load(state: State, seed: int, first_atom: int, atoms: int) -> Lanes:
     numbers = np.arange(first, first + atoms * ATOM, dtype=np.int64)
     drawn = state.draw(_first_uniforms(seed, Purpose.INITIAL, numbers))
     clock = _first_uniforms(seed, Purpose.JUMPS, numbers)
-    if state.one_body:
-        states = drawn  # (trajectories, sites, particles)
-        width = drawn.shape[2]
-        numbers = np.repeat(numbers[:, None], width, axis=1)
-        clock = np.repeat(clock[:, None], width, axis=1)
+    if state.one_body:  # (trajectories, sites, particles) as it is
+        states, shape = drawn, (numbers.size, state.columns)
     else:
         states = drawn.reshape(atoms, ATOM, -1).transpose(0, 2, 1)
-        numbers = numbers.reshape(atoms, ATOM)
-        clock = clock.reshape(atoms, ATOM)
-    x = np.ascontiguousarray(np.stack([states.real, states.imag], axis=1))
+        shape = (atoms, ATOM)
+    owners = np.repeat(numbers, state.columns).reshape(shape)
     return Lanes(
-        x=x,
-        trajectory=numbers,
-        clock=clock,
-        draws=np.ones_like(numbers),
+        x=np.ascontiguousarray(np.stack([states.real, states.imag], axis=1)),
+        trajectory=owners,
+        clock=np.repeat(clock, state.columns).reshape(shape),
+        draws=np.ones_like(owners),
         shared=state.one_body,
     )
 
@@ -182,9 +179,7 @@ def turn(turns, cos, sin):
 
 
 @kernel
-def draw_normal(
-    key, trajectories, shared, address, scale, words, block, held, out
-):
+def draw_normal(key, trajectories, shared, address, scale, words, block, held, out):
     """Write `scale` times the normal number `address` of every lane's trajectory.
 
     A block of four normals is kept in `block`, its number in ``held[0]``.
@@ -213,29 +208,41 @@ def _deliver(value, shared, group, out):
 
 
 @kernel
+def _form(x, forms, o, value):
+    """Write <x|O|x> of every lane for observable number o."""
+    lanes = value.shape[0]
+    clear(value)
+    for p in range(forms.ptr[o], forms.ptr[o + 1]):
+        i, j, a, b = forms.row[p], forms.column[p], forms.re[p], forms.im[p]
+        if i == j:
+            for w in range(lanes):
+                value[w] += a * (x[0, i, w] * x[0, i, w] + x[1, i, w] * x[1, i, w])
+        else:
+            for w in range(lanes):
+                same = x[0, i, w] * x[0, j, w] + x[1, i, w] * x[1, j, w]
+                cross = x[0, i, w] * x[1, j, w] - x[1, i, w] * x[0, j, w]
+                value[w] += a * same - b * cross
+
+
+@kernel
+def squared_norms(x, square):
+    """Write <x|x> of every lane."""
+    clear(square)
+    for i in range(x.shape[1]):
+        for w in range(square.shape[0]):
+            square[w] += x[0, i, w] * x[0, i, w] + x[1, i, w] * x[1, i, w]
+
+
+@kernel
 def _measure(x, forms, normalize, shared, out, norms):
     """Write <x|O|x> (over <x|x> if asked) into out (O, n) and <x|x> into norms (n,)."""
-    groups, _, dim, lanes = x.shape
+    lanes = x.shape[3]
     value = np.empty(lanes)
     square = np.empty(lanes)
-    for g in range(groups):
-        clear(square)
-        for i in range(dim):
-            for w in range(lanes):
-                square[w] += x[g, 0, i, w] * x[g, 0, i, w] + x[g, 1, i, w] * x[g, 1, i, w]
+    for g in range(x.shape[0]):
+        squared_norms(x[g], square)
         for o in range(forms.ptr.shape[0] - 1):
-            clear(value)
-            for p in range(forms.ptr[o], forms.ptr[o + 1]):
-                i, j = forms.row[p], forms.column[p]
-                a, b = forms.re[p], forms.im[p]
-                if i == j:
-                    for w in range(lanes):
-                        value[w] += a * (x[g, 0, i, w] * x[g, 0, i, w] + x[g, 1, i, w] * x[g, 1, i, w])
-                    continue
-                for w in range(lanes):
-                    value[w] += a * (x[g, 0, i, w] * x[g, 0, j, w] + x[g, 1, i, w] * x[g, 1, j, w]) - b * (
-                        x[g, 0, i, w] * x[g, 1, j, w] - x[g, 1, i, w] * x[g, 0, j, w]
-                    )
+            _form(x[g], forms, o, value)
             if normalize:
                 for w in range(lanes):
                     value[w] /= square[w]

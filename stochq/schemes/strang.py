@@ -30,7 +30,7 @@ from stochq.schemes.flow import (
     jump_flow,
     propagators,
 )
-from stochq.schemes.lanes import Lanes, draw_normal, clear, turn
+from stochq.schemes.lanes import Lanes, clear, draw_normal, turn
 from stochq.schemes.traits import StepGrid, Traits, checked_dt, step_grid
 from stochq.streams import BLOCK, Purpose, stream_key
 from stochq.structure import (
@@ -93,7 +93,7 @@ def apply_noise(factors, group, increments, x, work):
     """
     lanes = x.shape[2]
     turns, cos, sin, a, b = work[0], work[1], work[2], work[3], work[4]
-    index, re, im = factors.index, factors.re, factors.im
+    index, re, im = factors.component, factors.re, factors.im
     term_ptr, vector_ptr = factors.term_ptr, factors.vector_ptr
     for r in range(factors.row_ptr[group], factors.row_ptr[group + 1]):
         i = factors.rows[r]

@@ -1,0 +1,249 @@
+"""Tables: results of claims as tidy frames, as JSON records and as plain text.
+
+Numbers that do not depend on the clock come first and are written in one fixed way, so
+that two runs with the same seed give the same bytes but for the column `seconds`.
+"""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Sequence
+from dataclasses import asdict, fields
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from stochq.claims import Finding, Limit, Reading, Result
+from stochq.verify import Verdict
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = [
+    "claim_frame",
+    "format_table",
+    "verdict_record",
+    "verdict_records",
+    "verdict_table",
+]
+
+#: Headings of the printed table and the widths of its columns; minus: to the right.
+COLUMNS = {
+    "": 1,
+    "claim": 5,
+    "the document says": 41,
+    "found": 18,
+    "max|z|": -6,
+    "p": -7,
+    "would catch": -12,
+    "n_traj": -8,
+    "s": -6,
+}
+
+
+def _worst(result: Result) -> tuple[float, float]:
+    """Return the largest deviation and the smallest p of the supporting verdicts."""
+    verdicts = result.supporting
+    return max(v.max_z for v in verdicts), min(v.p_value for v in verdicts)
+
+
+def _detectable_rate(result: Result) -> float | None:
+    """Return the error of a rate that is caught, whichever of the rates it is."""
+    rates: dict[str, float] = {}
+    for verdict in result.supporting:
+        for name, size in verdict.detectable_rate.items():
+            rates[name] = min(size, rates.get(name, np.inf))
+    return max(rates.values(), default=None)
+
+
+def _detectable_shift(result: Result) -> float:
+    """Return the shift of a curve that every supporting verdict would have caught."""
+    return max(v.detectable_shift for v in result.supporting)
+
+
+def _detectable(result: Result) -> str:
+    """Return the smallest fault that would have been caught, in words."""
+    rate = _detectable_rate(result)
+    if rate is None:
+        return f"shift {100 * _detectable_shift(result):.2g} %"
+    return f"rate {100 * rate:.2g} %"
+
+
+def _total(result: Result) -> int:
+    """Return the number of trajectories of all cases."""
+    return sum(finding.ensemble.n_traj for finding in result.findings)
+
+
+def verdict_table(results: Sequence[Result]) -> pd.DataFrame:
+    """Return one row per claim; the last column, `seconds`, is the only timing.
+
+    The numbers are those of the verdicts that the outcome rests on: the largest
+    deviation, the smallest p-value, and the detectable faults relative to 1 (a rate's:
+    the least well known rate in the case that knows it best).
+    """
+    import pandas as pd
+
+    rows = []
+    for result in results:
+        max_z, p_value = _worst(result)
+        row = {
+            "id": result.claim.id,
+            "document": result.claim.document,
+            "statement": result.claim.statement,
+            "expected": result.claim.expected,
+            "found": result.outcome,
+            "as_recorded": result.as_recorded,
+            "max_z": max_z,
+            "p_value": p_value,
+            "detectable": _detectable(result),
+            "detectable_shift": _detectable_shift(result),
+            "detectable_rate": _detectable_rate(result),
+            "n_traj": _total(result),
+            "seconds": round(result.seconds, 3),
+        }
+        rows.append(row)
+    return pd.DataFrame(rows).astype({"detectable_rate": float})
+
+
+def claim_frame(result: Result) -> pd.DataFrame:
+    """Return every compared point of a claim, one row each.
+
+    Columns: case, reading, says, observable, time, mean, sd, mcse_mean, reference, z.
+    """
+    import pandas as pd
+
+    return pd.concat(
+        [
+            _reading_frame(finding, reading, verdict)
+            for finding in result.findings
+            for reading, verdict in zip(
+                finding.case.readings, finding.verdicts, strict=True
+            )
+        ],
+        ignore_index=True,
+    )
+
+
+def _reading_frame(
+    finding: Finding, reading: Reading, verdict: Verdict
+) -> pd.DataFrame:
+    """Return the compared points of one reading."""
+    import pandas as pd
+
+    ensemble, reference = finding.ensemble, reading.reference
+    rows = [ensemble.names.index(name) for name in reference.names]
+    gaps = np.abs(ensemble.times[:, None] - reference.times)
+    pick = np.ix_(rows, gaps.argmin(axis=0))
+    return pd.DataFrame(
+        {
+            "case": finding.case.label,
+            "reading": reading.label,
+            "says": reading.says,
+            "observable": np.repeat(reference.names, reference.times.size),
+            "time": np.tile(reference.times, len(reference.names)),
+            "mean": ensemble.mean[pick].ravel(),
+            "sd": ensemble.sd[pick].ravel(),
+            "mcse_mean": ensemble.mcse[pick].ravel(),
+            "reference": reference.values.ravel(),
+            "z": verdict.z.ravel(),
+        }
+    )
+
+
+def _line(cells: Sequence[str]) -> str:
+    """Return one line of the printed table."""
+    padded = [
+        cell.ljust(width) if width > 0 else cell.rjust(-width)
+        for cell, width in zip(cells, COLUMNS.values(), strict=True)
+    ]
+    return " ".join(padded).rstrip()
+
+
+def _lines(result: Result) -> list[str]:
+    """Return the lines of one claim: its numbers, and the rest of its statement."""
+    max_z, p_value = _worst(result)
+    first, *rest = textwrap.wrap(result.claim.statement, COLUMNS["the document says"])
+    cells = [
+        "" if result.as_recorded else "!",
+        result.claim.id,
+        first,
+        result.outcome,
+        f"{max_z:.2f}",
+        f"{p_value:.2g}",
+        _detectable(result),
+        str(_total(result)),
+        f"{result.seconds:.1f}",
+    ]
+    blanks = [""] * (len(COLUMNS) - 3)
+    return [_line(cells), *(_line(["", "", text, *blanks]) for text in rest)]
+
+
+def format_table(results: Sequence[Result]) -> str:
+    """Return the table that the command line prints, at most 112 columns wide.
+
+    A mark "!" opens the row of a claim that did not come out as recorded; a note below
+    the table says what was recorded.
+    """
+    lines = [_line(list(COLUMNS))]
+    lines.append("-" * (sum(map(abs, COLUMNS.values())) + len(COLUMNS) - 1))
+    for result in results:
+        lines += _lines(result)
+    lines += [
+        f"! {result.claim.id} is recorded as: {result.claim.expected}"
+        for result in results
+        if not result.as_recorded
+    ]
+    return "\n".join(lines)
+
+
+def verdict_record(verdict: Verdict) -> dict[str, Any]:
+    """Return the numbers of one verdict, without its arrays."""
+    arrays = ("z", "names", "times")
+    names = [field.name for field in fields(verdict) if field.name not in arrays]
+    return {name: getattr(verdict, name) for name in names}
+
+
+def _limit_record(limit: Limit) -> dict[str, Any]:
+    """Return a limit with the order that was found."""
+    found = {"found_order": limit.found_order, "holds": limit.holds}
+    return {**asdict(limit), **found}
+
+
+def _finding_record(finding: Finding) -> dict[str, Any]:
+    """Return one case: how it was simulated, and all its verdicts."""
+    provenance = finding.ensemble.provenance
+    kept = ("scheme", "dt", "unraveling", "norm_defect", "versions")
+    return {
+        "label": finding.case.label,
+        "model": finding.case.model.name,
+        "n_traj": finding.ensemble.n_traj,
+        "seed": finding.ensemble.seed,
+        **{key: provenance[key] for key in kept},
+        "verdicts": [
+            {"label": reading.label, "says": reading.says, **verdict_record(verdict)}
+            for reading, verdict in zip(
+                finding.case.readings, finding.verdicts, strict=True
+            )
+        ],
+        "limits": [_limit_record(limit) for limit in finding.case.limits],
+    }
+
+
+def verdict_records(results: Sequence[Result]) -> list[dict[str, Any]]:
+    """Return one nested record per claim with every verdict of every case."""
+    return [
+        {
+            "id": result.claim.id,
+            "document": result.claim.document,
+            "statement": result.claim.statement,
+            "equation": result.claim.equation,
+            "source": result.claim.source,
+            "expected": result.claim.expected,
+            "reason": result.claim.reason,
+            "found": result.outcome,
+            "as_recorded": result.as_recorded,
+            "cases": [_finding_record(finding) for finding in result.findings],
+            "seconds": round(result.seconds, 3),
+        }
+        for result in results
+    ]
