@@ -49,8 +49,8 @@ def _raw_matrix(value: Any, name: str) -> Operator:
     if callable(getattr(value, "full", None)):  # QuTiP's Qobj, without importing QuTiP
         value = value.full()
     if sp.issparse(value):
-        copy: Operator = value.copy()
-        return sp.csr_array(copy).astype(np.complex128)
+        sparse: Any = value
+        return sp.csr_array(sparse).astype(np.complex128, copy=True)
     try:
         dense = np.array(value, dtype=np.complex128)
     except (TypeError, ValueError) as error:

@@ -468,7 +468,10 @@ def _joint_law(factor: Floats, scores: list[_Score]) -> MaxLaw | None:
     for score in scores:
         column = factor @ score.weights
         columns.append((column / np.linalg.norm(column))[:, None])
-    return MaxLaw(np.hstack(columns))
+    joint = np.hstack(columns)
+    if joint.shape[0] < FEWEST:  # too few batches to tell correlation: assume none
+        joint = np.eye(joint.shape[1])
+    return MaxLaw(joint)
 
 
 def _where(

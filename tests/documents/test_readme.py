@@ -1,0 +1,28 @@
+"""The README's example runs as printed and says what it claims."""
+
+import contextlib
+import io
+import re
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def test_example_runs_as_printed():
+    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.S)
+    assert len(blocks) == 1
+    assert len(blocks[0].strip().splitlines()) <= 25
+    printed = io.StringIO()
+    with contextlib.redirect_stdout(printed):
+        exec(compile(blocks[0], "README.md", "exec"), {})
+    lines = printed.getvalue().splitlines()
+    assert lines[0].startswith("PASS")
+    assert lines[-1] == "fail"
+
+
+def test_setup_lines_stand_as_they_must():
+    text = (ROOT / "README.md").read_text()
+    venv = "python3 -m venv .venv && . .venv/bin/activate && "
+    assert text.count(venv) == 2
+    assert venv + "pip install . && stochq verify" in text
+    assert venv + "pip install '.[test]' && pytest" in text
