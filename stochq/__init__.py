@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from stochq.bias import default_scheme, step_bias
+    from stochq.channels import ComplexWhiteNoise, Dissipator, WhiteNoise
     from stochq.ensemble import Ensemble, simulate
     from stochq.errors import ModelError, SchemeMismatchError
     from stochq.lowering import Dynamics, lower
-    from stochq.model import ComplexWhiteNoise, Dissipator, Model, WhiteNoise
+    from stochq.model import Model
     from stochq.references import (
         Reference,
         correlation_equation,
@@ -66,10 +67,11 @@ __all__ = [
 #: that `import stochq` and `stochq --help` do not wait for numba.
 _HOMES = {
     "bias": ("default_scheme", "step_bias"),
+    "channels": ("ComplexWhiteNoise", "Dissipator", "WhiteNoise"),
     "ensemble": ("Ensemble", "simulate"),
     "errors": ("ModelError", "SchemeMismatchError"),
     "lowering": ("Dynamics", "lower"),
-    "model": ("ComplexWhiteNoise", "Dissipator", "Model", "WhiteNoise"),
+    "model": ("Model",),
     "references": (
         "Reference",
         "correlation_equation",

@@ -16,8 +16,9 @@ import scipy.sparse as sp
 from scipy.sparse.csgraph import connected_components
 
 from stochq.arrays import Ints, Operator, adjoint, is_hermitian
+from stochq.channels import ComplexWhiteNoise, Dissipator, WhiteNoise
 from stochq.errors import ModelError, SchemeMismatchError
-from stochq.model import ComplexWhiteNoise, Dissipator, Model, WhiteNoise
+from stochq.model import Model
 from stochq.states import State
 from stochq.unravelings import Choice, Jump, Kicks, UnitaryNoise
 

@@ -23,23 +23,22 @@ from stochq.ensemble import Ensemble
 from stochq.errors import ModelError
 from stochq.maxima import MaxLaw
 from stochq.references import Reference
+from stochq.scores import (
+    Points,
+    Score,
+    compare,
+    mean_scores,
+    rate_scores,
+    standardized,
+)
 
 __all__ = ["Verdict", "verify"]
 
 #: Probability with which a fault of the detectable size is caught.
 POWER = 0.99
 
-#: Deviations below this part of an observable's range are rounding.
-ROUNDING = 1e-9
-
 #: Fewer trajectories than this never pass: their own errors are not known well enough.
 FEWEST = 100
-
-#: Where fewer events than this make up a variance, unseen ones are allowed for.
-RARE_EVENTS = 30
-
-#: Ridge added to the correlation when a score's weights are chosen.
-RIDGE = 0.1
 
 Status = Literal["pass", "fail", "inconclusive"]
 
@@ -136,57 +135,6 @@ class Verdict:
         return self.explain().splitlines()[0]
 
 
-@dataclass(frozen=True)
-class _Points:
-    """Compared points, flattened to (P,): what was found and what is allowed."""
-
-    names: tuple[str, ...]
-    times: Floats
-    observable: Any
-    delta: Floats
-    error: Floats
-    allowed: Floats
-    bias: Floats
-    scale: Floats
-    random: Any
-    batches: Floats
-
-
-@dataclass(frozen=True)
-class _Score:
-    """A weighted sum of standardized deviations: w (P,), its value and its error."""
-
-    label: str
-    weights: Floats
-    estimate: float
-    error: float
-    allowed: float
-
-    @property
-    def z(self) -> float:
-        """Deviation beyond what is allowed, in standard errors."""
-        return (abs(self.estimate) - self.allowed) / self.error
-
-
-def _columns(ensemble: Ensemble, reference: Reference) -> tuple[list[int], list[int]]:
-    """Return the observables and times of the ensemble that the reference covers."""
-    missing = set(reference.names) - set(ensemble.names)
-    if missing:
-        raise ModelError(
-            f"`reference` must be about observables among {list(ensemble.names)}, "
-            f"but is about {sorted(missing)}"
-        )
-    spacing = np.abs(ensemble.times[:, None] - reference.times[None, :])
-    nearest = spacing.argmin(axis=0)
-    scale = max(float(np.abs(ensemble.times).max()), 1e-300)
-    if (spacing.min(axis=0) > 1e-9 * scale).any():
-        raise ModelError(
-            "`reference` must have times that the ensemble has, but "
-            f"{reference.times[spacing.min(axis=0).argmax()]:g} is not among them"
-        )
-    return [ensemble.names.index(name) for name in reference.names], nearest.tolist()
-
-
 def _as_bias(bias: Any, ensemble: Ensemble) -> Floats | None:
     """Return the step bias (O, T): given, computed exactly, or None if unknown."""
     if bias is None:
@@ -203,119 +151,6 @@ def _as_bias(bias: Any, ensemble: Ensemble) -> Floats | None:
         ) from error
 
 
-def _standard_errors(ensemble: Ensemble) -> Floats:
-    """Return standard errors (O, T) that allow for rare events not yet seen.
-
-    With k events of size S seen among n trajectories the error is sqrt(k) S / n; three
-    more could easily have been missed, which adds (3 S / n)^2 to its square. S is what
-    a trajectory was seen to deviate by at most or, where jumps or a mixed initial state
-    have produced few events, the whole range of the observable.
-    """
-    moments, n = ensemble.moments, ensemble.n_traj
-    seen = np.maximum(moments.high - moments.mean, moments.mean - moments.low)
-    ranges = np.broadcast_to(ensemble.ranges[:, None], seen.shape)
-    if ensemble.dynamics.jumps or not ensemble.dynamics.initial.pure:
-        few = moments.m2 < RARE_EVENTS * np.square(ranges)
-        seen = np.where(few, ranges, seen)
-    errors: Floats = np.hypot(moments.mcse, 3.0 * seen / n)
-    return errors
-
-
-def _compare(ensemble: Ensemble, reference: Reference, bias: Floats | None) -> _Points:
-    """Return the deviations of all points that the reference covers."""
-    rows, columns = _columns(ensemble, reference)
-    pick = np.ix_(rows, columns)
-    bias = np.zeros_like(ensemble.mean) if bias is None else bias
-    ranges = ensemble.ranges[rows]
-    spread = ensemble.sd[pick].max(axis=1)
-    scale = np.maximum(np.abs(reference.values).max(axis=1), spread)
-    rounding = ROUNDING * np.maximum(scale, ranges)[:, None]
-    # a curve that is zero on every trajectory has no scale but its range
-    scale = np.where(scale > rounding[:, 0], scale, np.maximum(ranges, 1e-300))
-    error = _standard_errors(ensemble)[pick]
-    deterministic = ensemble.deterministic[pick] | (error <= 1e-2 * rounding)
-    shape = error.shape
-    allowed = np.where(deterministic, rounding, 0.0) + reference.error
-    return _Points(
-        names=reference.names,
-        times=reference.times,
-        observable=np.repeat(np.arange(shape[0]), shape[1]),
-        delta=(ensemble.mean[pick] - reference.values).ravel(),
-        error=error.ravel(),
-        allowed=allowed.ravel(),
-        bias=bias[pick].ravel(),
-        scale=np.repeat(scale, shape[1]),
-        random=~deterministic.ravel(),
-        batches=ensemble.batches[:, rows][:, :, columns].reshape(-1, error.size),
-    )
-
-
-def _standardized(points: _Points) -> Floats:
-    """Return Y (B, P) with Y^T Y the correlation of the means of random points."""
-    centered = points.batches[:, points.random]
-    centered = centered - centered.mean(axis=0)
-    norms = np.sqrt(np.square(centered).sum(axis=0))
-    factor: Floats = centered / np.where(norms > 0, norms, 1.0)
-    return factor
-
-
-def _weighted(label: str, weights: Floats, error: float, points: _Points) -> _Score:
-    """Return the score of given weights on the standardized random points."""
-    pick = points.random
-    allowance = (np.abs(points.bias) + points.allowed)[pick] / points.error[pick]
-    return _Score(
-        label=label,
-        weights=weights,
-        estimate=float(weights @ (points.delta / points.error.clip(1e-300))[pick]),
-        error=error,
-        allowed=float(np.abs(weights) @ allowance),
-    )
-
-
-def _rate_scores(
-    reference: Reference, points: _Points, factor: Floats
-) -> dict[str, _Score]:
-    """Return the best linear estimate of each named rate's relative error.
-
-    Weights (R + ridge)^-1 s, for the sensitivity s in standard errors, are chosen on
-    the even batches; their variance is measured on the odd ones, so that it is not too
-    small by having been minimized.
-    """
-    scores: dict[str, _Score] = {}
-    if factor.shape[0] < 8:
-        return scores
-    even, odd = (
-        half / np.sqrt(np.square(half).sum(axis=0)).clip(1e-300)
-        for half in (factor[0::2], factor[1::2])
-    )
-    gram = even @ even.T + RIDGE * np.eye(even.shape[0])
-    for name, slope in reference.sensitivity.items():
-        s = slope.ravel()[points.random] / points.error[points.random]
-        if np.any(s):
-            weights = s - even.T @ np.linalg.solve(gram, even @ s)
-            weights /= float(weights @ s)
-            error = float(np.linalg.norm(odd @ weights))
-            if error > 0:
-                scores[name] = _weighted(f"rate {name!r}", weights, error, points)
-    return scores
-
-
-def _mean_scores(points: _Points, factor: Floats) -> dict[str, _Score]:
-    """Return the deviation of each observable's curve, averaged over its times."""
-    scores = {}
-    observable, errors = points.observable[points.random], points.error[points.random]
-    for o, name in enumerate(points.names):
-        mine = observable == o
-        if mine.any():
-            weights = np.where(mine, errors, 0.0) / mine.sum()
-            error = float(np.linalg.norm(factor @ weights))
-            if error > 0:
-                scores[name] = _weighted(
-                    f"the mean of {name!r}", weights, error, points
-                )
-    return scores
-
-
 def _normal_equivalent(z: Floats, freedom: Any) -> Floats:
     """Return the normal deviate with the tail probability of Student's t."""
     normal = norm.isf(student.sf(z, freedom))
@@ -324,7 +159,7 @@ def _normal_equivalent(z: Floats, freedom: Any) -> Floats:
     return np.where(z <= 0, 0.0, result)
 
 
-def _shift(points: _Points, means: Mapping[str, _Score], reach: float) -> float:
+def _shift(points: Points, means: Mapping[str, Score], reach: float) -> float:
     """Return the detectable shift of the worst observable, in units of its scale."""
     worst = 0.0
     for o, name in enumerate(points.names):
@@ -337,7 +172,7 @@ def _shift(points: _Points, means: Mapping[str, _Score], reach: float) -> float:
 
 
 def _remedy(
-    found: float, asked: float, points: _Points, means: Mapping[str, _Score], n: int
+    found: float, asked: float, points: Points, means: Mapping[str, Score], n: int
 ) -> str:
     """Say how many trajectories, or what step, would reach the resolution."""
     step = max(
@@ -408,13 +243,13 @@ def verify(
         if not 0 < value < 1:
             raise ModelError(f"`{name}` must be between 0 and 1, but is {value}")
     known = _as_bias(bias, ensemble)
-    points = _compare(ensemble, reference, known)
+    points = compare(ensemble, reference, known)
     n = ensemble.n_traj
     excess = np.abs(points.delta) - np.abs(points.bias) - points.allowed
     broken = ~points.random & (excess > 0)
-    factor = _standardized(points)
-    means = _mean_scores(points, factor)
-    rates = _rate_scores(reference, points, factor)
+    factor = standardized(points)
+    means = mean_scores(points, factor)
+    rates = rate_scores(reference, points, factor)
     scores = [*means.values(), *rates.values()]
     errors = np.where(points.random & (points.error > 0), points.error, np.inf)
     z = _normal_equivalent(excess / errors, n - 1)
@@ -460,7 +295,7 @@ def verify(
     )
 
 
-def _joint_law(factor: Floats, scores: list[_Score]) -> MaxLaw | None:
+def _joint_law(factor: Floats, scores: list[Score]) -> MaxLaw | None:
     """Return the law of the largest deviation over points and scores."""
     if not factor.shape[1]:
         return None
@@ -475,7 +310,7 @@ def _joint_law(factor: Floats, scores: list[_Score]) -> MaxLaw | None:
 
 
 def _where(
-    points: _Points, z: Floats, broken: Any, scores: list[_Score], score_z: Floats
+    points: Points, z: Floats, broken: Any, scores: list[Score], score_z: Floats
 ) -> str:
     """Name what deviates most."""
     if not broken.any() and score_z.max(initial=0.0) > z.max():

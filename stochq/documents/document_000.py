@@ -14,8 +14,9 @@ from typing import Any
 import numpy as np
 
 from stochq.arrays import Floats
+from stochq.channels import Dissipator
 from stochq.claims import Case, Claim, Reading
-from stochq.model import Dissipator, Model
+from stochq.model import Model
 from stochq.references import Reference, correlation_equation, master_equation
 from stochq.spaces import hopping_chain, site_number
 from stochq.states import Occupations

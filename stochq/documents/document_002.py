@@ -12,8 +12,9 @@ from typing import Any
 import numpy as np
 
 from stochq.arrays import Floats, Operator, adjoint
+from stochq.channels import ComplexWhiteNoise, Dissipator
 from stochq.claims import Case, Claim, Reading
-from stochq.model import ComplexWhiteNoise, Dissipator, Model
+from stochq.model import Model
 from stochq.references import Reference, master_equation
 from stochq.spaces import tls_lowering
 from stochq.unravelings import UnitaryNoise

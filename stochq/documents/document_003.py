@@ -13,9 +13,10 @@ import numpy as np
 import scipy.linalg
 
 from stochq.arrays import Floats, Operator, adjoint
+from stochq.channels import Dissipator, WhiteNoise
 from stochq.claims import Case, Claim, Reading
 from stochq.errors import ModelError
-from stochq.model import Dissipator, Model, WhiteNoise
+from stochq.model import Model
 from stochq.references import Reference, master_equation
 from stochq.spaces import tls_lowering, tls_number
 

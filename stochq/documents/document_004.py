@@ -15,9 +15,10 @@ from typing import Any
 import numpy as np
 
 from stochq.arrays import Complexes, Floats, Operator
+from stochq.channels import Dissipator
 from stochq.claims import Case, Claim, Limit, Reading
 from stochq.errors import ModelError
-from stochq.model import Dissipator, Model
+from stochq.model import Model
 from stochq.references import macroscopic_magnetization, master_equation
 from stochq.spaces import coherent_spin_state, spin_operators
 

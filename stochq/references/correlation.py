@@ -12,8 +12,9 @@ import numpy as np
 import scipy.sparse as sp
 
 from stochq.arrays import Complexes, Operator, adjoint, as_times
+from stochq.channels import ComplexWhiteNoise, Dissipator, Noise
 from stochq.errors import ModelError
-from stochq.model import ComplexWhiteNoise, Dissipator, Model, Noise
+from stochq.model import Model
 from stochq.references._propagate import LinearSystem, propagate, pruned
 from stochq.references.base import Reference
 

@@ -15,8 +15,9 @@ import scipy.sparse as sp
 from scipy.sparse.linalg import splu
 
 from stochq.arrays import Complexes, Operator, adjoint, as_times
+from stochq.channels import ComplexWhiteNoise, Noise
 from stochq.errors import ModelError
-from stochq.model import ComplexWhiteNoise, Model, Noise
+from stochq.model import Model
 from stochq.references._propagate import LinearSystem, blocks, propagate, pruned, summed
 from stochq.references.base import Reference
 from stochq.references.correlation import correlation_equation

@@ -1,0 +1,192 @@
+"""Deviations of an ensemble from a reference, and weighted sums of them.
+
+A point is one observable at one time. A score is a sum of points with weights that suit
+one fault: the mean of a curve for a shift, a matched filter for a wrong rate.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from stochq.arrays import Floats
+from stochq.ensemble import Ensemble
+from stochq.errors import ModelError
+from stochq.references import Reference
+
+__all__ = ["Points", "Score", "compare", "mean_scores", "rate_scores", "standardized"]
+
+#: Deviations below this part of an observable's range are rounding.
+ROUNDING = 1e-9
+
+#: Where fewer events than this make up a variance, unseen ones are allowed for.
+RARE_EVENTS = 30
+
+#: Ridge added to the correlation when a score's weights are chosen.
+RIDGE = 0.1
+
+
+@dataclass(frozen=True)
+class Points:
+    """Compared points, flattened to (P,): what was found and what is allowed."""
+
+    names: tuple[str, ...]
+    times: Floats
+    observable: Any
+    delta: Floats
+    error: Floats
+    allowed: Floats
+    bias: Floats
+    scale: Floats
+    random: Any
+    batches: Floats
+
+
+@dataclass(frozen=True)
+class Score:
+    """A weighted sum of standardized deviations: w (P,), its value and its error."""
+
+    label: str
+    weights: Floats
+    estimate: float
+    error: float
+    allowed: float
+
+    @property
+    def z(self) -> float:
+        """Deviation beyond what is allowed, in standard errors."""
+        return (abs(self.estimate) - self.allowed) / self.error
+
+
+def _columns(ensemble: Ensemble, reference: Reference) -> tuple[list[int], list[int]]:
+    """Return the observables and times of the ensemble that the reference covers."""
+    missing = set(reference.names) - set(ensemble.names)
+    if missing:
+        raise ModelError(
+            f"`reference` must be about observables among {list(ensemble.names)}, "
+            f"but is about {sorted(missing)}"
+        )
+    spacing = np.abs(ensemble.times[:, None] - reference.times[None, :])
+    nearest = spacing.argmin(axis=0)
+    scale = max(float(np.abs(ensemble.times).max()), 1e-300)
+    if (spacing.min(axis=0) > 1e-9 * scale).any():
+        raise ModelError(
+            "`reference` must have times that the ensemble has, but "
+            f"{reference.times[spacing.min(axis=0).argmax()]:g} is not among them"
+        )
+    return [ensemble.names.index(name) for name in reference.names], nearest.tolist()
+
+
+def _standard_errors(ensemble: Ensemble) -> Floats:
+    """Return standard errors (O, T) that allow for rare events not yet seen.
+
+    With k events of size S seen among n trajectories the error is sqrt(k) S / n; three
+    more could easily have been missed, which adds (3 S / n)^2 to its square. S is what
+    a trajectory was seen to deviate by at most or, where jumps or a mixed initial state
+    have produced few events, the whole range of the observable.
+    """
+    moments, n = ensemble.moments, ensemble.n_traj
+    seen = np.maximum(moments.high - moments.mean, moments.mean - moments.low)
+    ranges = np.broadcast_to(ensemble.ranges[:, None], seen.shape)
+    if ensemble.dynamics.jumps or not ensemble.dynamics.initial.pure:
+        few = moments.m2 < RARE_EVENTS * np.square(ranges)
+        seen = np.where(few, ranges, seen)
+    errors: Floats = np.hypot(moments.mcse, 3.0 * seen / n)
+    return errors
+
+
+def compare(ensemble: Ensemble, reference: Reference, bias: Floats | None) -> Points:
+    """Return the deviations of all points that the reference covers."""
+    rows, columns = _columns(ensemble, reference)
+    pick = np.ix_(rows, columns)
+    bias = np.zeros_like(ensemble.mean) if bias is None else bias
+    ranges = ensemble.ranges[rows]
+    spread = ensemble.sd[pick].max(axis=1)
+    scale = np.maximum(np.abs(reference.values).max(axis=1), spread)
+    rounding = ROUNDING * np.maximum(scale, ranges)[:, None]
+    # a curve that is zero on every trajectory has no scale but its range
+    scale = np.where(scale > rounding[:, 0], scale, np.maximum(ranges, 1e-300))
+    error = _standard_errors(ensemble)[pick]
+    deterministic = ensemble.deterministic[pick] | (error <= 1e-2 * rounding)
+    shape = error.shape
+    allowed = np.where(deterministic, rounding, 0.0) + reference.error
+    return Points(
+        names=reference.names,
+        times=reference.times,
+        observable=np.repeat(np.arange(shape[0]), shape[1]),
+        delta=(ensemble.mean[pick] - reference.values).ravel(),
+        error=error.ravel(),
+        allowed=allowed.ravel(),
+        bias=bias[pick].ravel(),
+        scale=np.repeat(scale, shape[1]),
+        random=~deterministic.ravel(),
+        batches=ensemble.batches[:, rows][:, :, columns].reshape(-1, error.size),
+    )
+
+
+def standardized(points: Points) -> Floats:
+    """Return Y (B, P) with Y^T Y the correlation of the means of random points."""
+    centered = points.batches[:, points.random]
+    centered = centered - centered.mean(axis=0)
+    norms = np.sqrt(np.square(centered).sum(axis=0))
+    factor: Floats = centered / np.where(norms > 0, norms, 1.0)
+    return factor
+
+
+def _weighted(label: str, weights: Floats, error: float, points: Points) -> Score:
+    """Return the score of given weights on the standardized random points."""
+    pick = points.random
+    allowance = (np.abs(points.bias) + points.allowed)[pick] / points.error[pick]
+    return Score(
+        label=label,
+        weights=weights,
+        estimate=float(weights @ (points.delta / points.error.clip(1e-300))[pick]),
+        error=error,
+        allowed=float(np.abs(weights) @ allowance),
+    )
+
+
+def rate_scores(
+    reference: Reference, points: Points, factor: Floats
+) -> dict[str, Score]:
+    """Return the best linear estimate of each named rate's relative error.
+
+    Weights (R + ridge)^-1 s, for the sensitivity s in standard errors, are chosen on
+    the even batches; their variance is measured on the odd ones, so that it is not too
+    small by having been minimized.
+    """
+    scores: dict[str, Score] = {}
+    if factor.shape[0] < 8:
+        return scores
+    even, odd = (
+        half / np.sqrt(np.square(half).sum(axis=0)).clip(1e-300)
+        for half in (factor[0::2], factor[1::2])
+    )
+    gram = even @ even.T + RIDGE * np.eye(even.shape[0])
+    for name, slope in reference.sensitivity.items():
+        s = slope.ravel()[points.random] / points.error[points.random]
+        if np.any(s):
+            weights = s - even.T @ np.linalg.solve(gram, even @ s)
+            weights /= float(weights @ s)
+            error = float(np.linalg.norm(odd @ weights))
+            if error > 0:
+                scores[name] = _weighted(f"rate {name!r}", weights, error, points)
+    return scores
+
+
+def mean_scores(points: Points, factor: Floats) -> dict[str, Score]:
+    """Return the deviation of each observable's curve, averaged over its times."""
+    scores = {}
+    observable, errors = points.observable[points.random], points.error[points.random]
+    for o, name in enumerate(points.names):
+        mine = observable == o
+        if mine.any():
+            weights = np.where(mine, errors, 0.0) / mine.sum()
+            error = float(np.linalg.norm(factor @ weights))
+            if error > 0:
+                scores[name] = _weighted(
+                    f"the mean of {name!r}", weights, error, points
+                )
+    return scores
