@@ -10,6 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any, Literal
 from zlib import crc32
 
@@ -164,6 +165,10 @@ class Claim:
     expected: Outcome
     cases: Callable[[], Sequence[Case]]
     reason: str = ""
+
+    def __post_init__(self) -> None:
+        """Build the cases once only: their references cost time."""
+        object.__setattr__(self, "cases", cache(self.cases))
 
 
 @dataclass(frozen=True, eq=False)

@@ -26,10 +26,10 @@ from stochq.lowering import Dynamics
 from stochq.schemes.flow import (
     JumpFlow,
     flow_generator,
-    flow_lanes,
     jump_flow,
     propagators,
 )
+from stochq.schemes.jumps import flow_lanes
 from stochq.schemes.lanes import Lanes
 from stochq.schemes.noise import noise_factor
 from stochq.schemes.traits import StepGrid, Traits, checked_dt, step_grid
