@@ -8,8 +8,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from stochq.bias import default_scheme, step_bias
+    from stochq.bias import step_bias
     from stochq.channels import ComplexWhiteNoise, Dissipator, WhiteNoise
+    from stochq.choice import default_scheme
     from stochq.ensemble import Ensemble, simulate
     from stochq.errors import ModelError, SchemeMismatchError
     from stochq.lowering import Dynamics, lower
@@ -66,8 +67,9 @@ __all__ = [
 #: Where each public name lives; a module is imported when its name is first used, so
 #: that `import stochq` and `stochq --help` do not wait for numba.
 _HOMES = {
-    "bias": ("default_scheme", "step_bias"),
+    "bias": ("step_bias",),
     "channels": ("ComplexWhiteNoise", "Dissipator", "WhiteNoise"),
+    "choice": ("default_scheme",),
     "ensemble": ("Ensemble", "simulate"),
     "errors": ("ModelError", "SchemeMismatchError"),
     "lowering": ("Dynamics", "lower"),

@@ -8,19 +8,21 @@ steps is the bias. Sampling error never enters it.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from itertools import combinations, product
+from typing import NamedTuple
 
 import numpy as np
 
 from stochq.arrays import Complexes, Floats, Operator, adjoint
 from stochq.lowering import Dynamics
-from stochq.schemes import EulerMaruyama, Exact, Heun, Scheme, Strang
+from stochq.schemes import EulerMaruyama, Exact, Heun, Scheme
 from stochq.schemes.flow import propagators
 from stochq.schemes.strang import has_flow, splitting_groups
 from stochq.schemes.traits import StepGrid, step_grid
 from stochq.structure import is_diagonal, spectral_range
 
-__all__ = ["default_scheme", "observable_ranges", "step_bias"]
+__all__ = ["observable_ranges", "step_bias"]
 
 #: A map of a stack of density matrices (B, d, d).
 Map = Callable[[Complexes], Complexes]
@@ -30,9 +32,6 @@ DENSE_DIM = 16
 
 #: Floating-point operations that an exact bias may cost; beyond it is left unknown.
 WORK_LIMIT = 2e10
-
-#: Part of the largest possible sampling error that the default step may add as bias.
-BIAS_SHARE = 0.02
 
 
 def observable_ranges(dynamics: Dynamics) -> Floats:
@@ -114,18 +113,28 @@ def _rotated(vectors: Complexes, factor: Floats) -> Map:
     return lambda rho: _conjugate(vectors, factor * _conjugate(dagger, rho))
 
 
-def _strang_step(dynamics: Dynamics, h: float) -> list[Map]:
-    """Return the factors of one averaged Strang step, outermost halves unmerged."""
+class _Step(NamedTuple):
+    """Averaged factors: n steps are start, body, (link, body) n - 1 times, end."""
+
+    start: Sequence[Map]
+    body: Sequence[Map]
+    link: Sequence[Map]
+
+
+def _strang_step(dynamics: Dynamics, h: float) -> _Step:
+    """Return the averaged Strang step; outer halves of neighboring steps are one."""
     groups: list[Callable[[float], list[Map]]] = []
     if has_flow(dynamics):
         groups.append(lambda t: [_flow_map(dynamics, t)])
     for group in splitting_groups(dynamics):
         members = [dynamics.noise[k] for k in group]
-        groups.append(lambda t, members=members: _dephasing(members, t))  # type: ignore[misc]
-    if len(groups) == 1:
-        return groups[0](h)
-    halves = [factor for group in groups[:-1] for factor in group(0.5 * h)]
-    return [*halves, *groups[-1](h), *reversed(halves)]
+        groups.append(partial(_dephasing, members))
+    if len(groups) < 2:
+        return _Step([], [m for group in groups for m in group(h)], [])
+    outer, *middle, innermost = groups
+    out = [factor for group in middle for factor in group(0.5 * h)]
+    body = [*out, *innermost(h), *reversed(out)]
+    return _Step(outer(0.5 * h), body, outer(h))
 
 
 def _flow_map(dynamics: Dynamics, t: float) -> Map:
@@ -154,7 +163,7 @@ def _gaussian_points(channels: int) -> list[tuple[float, Floats]]:
 
 def _polynomial_step(
     dynamics: Dynamics, drift: Operator, order: int, h: float
-) -> list[Map]:
+) -> _Step:
     """Return the averaged step of psi -> sum_n g^n / n! psi up to `order`."""
     noise = [-1j * L.toarray() for L in dynamics.noise]
     identity = np.eye(dynamics.dim, dtype=np.complex128)
@@ -175,11 +184,11 @@ def _polynomial_step(
             total += weight * _conjugate(step, rho)
         return total
 
-    return [advance]
+    return _Step([], [advance], [])
 
 
-def _averaged_step(scheme: Scheme, dynamics: Dynamics, h: float) -> list[Map]:
-    """Return the factors of a scheme's exactly averaged step."""
+def _averaged_step(scheme: Scheme, dynamics: Dynamics, h: float) -> _Step:
+    """Return a scheme's exactly averaged step."""
     if isinstance(scheme, EulerMaruyama):
         return _polynomial_step(dynamics, dynamics.ito_drift, 1, h)
     if isinstance(scheme, Heun):
@@ -194,20 +203,21 @@ def _compose(factors: Sequence[Map], rho: Complexes) -> Complexes:
     return rho
 
 
-def _power(factors: Sequence[Map], dim: int, count: int) -> Map:
+def _power(step: _Step, dim: int, count: int) -> Map:
     """Return the map of `count` equal steps."""
-    if dim > DENSE_DIM or count < 2:
-
-        def walk(rho: Complexes) -> Complexes:
-            for _ in range(count):
-                rho = _compose(factors, rho)
-            return rho
-
-        return walk
-    basis = np.eye(dim * dim, dtype=np.complex128).reshape(dim * dim, dim, dim)
-    step = _compose(factors, basis).reshape(dim * dim, dim * dim).T
-    power = np.linalg.matrix_power(step, count)
-    return lambda rho: (rho.reshape(-1, dim * dim) @ power.T).reshape(rho.shape)
+    repeated = [*step.link, *step.body]
+    if dim <= DENSE_DIM and count > 2:
+        size = dim * dim
+        basis = np.eye(size, dtype=np.complex128).reshape(size, dim, dim)
+        once = _compose(repeated, basis).reshape(size, size)
+        many = np.linalg.matrix_power(once, count - 1)
+        middle: list[Map] = [
+            lambda rho: (rho.reshape(-1, size) @ many).reshape(rho.shape)
+        ]
+    else:
+        middle = repeated * (count - 1)
+    factors = [*step.start, *step.body, *middle, *step.start]
+    return lambda rho: _compose(factors, rho)
 
 
 def _averages(dynamics: Dynamics, grid: StepGrid, scheme: Scheme, parts: int) -> Floats:
@@ -222,8 +232,8 @@ def _averages(dynamics: Dynamics, grid: StepGrid, scheme: Scheme, parts: int) ->
     means = [expectations(rho)]
     for kind, count in zip(grid.kind, grid.counts, strict=True):
         if (kind, count) not in maps:
-            factors = _averaged_step(scheme, dynamics, grid.lengths[kind] / parts)
-            maps[kind, count] = _power(factors, dynamics.dim, count * parts)
+            step = _averaged_step(scheme, dynamics, grid.lengths[kind] / parts)
+            maps[kind, count] = _power(step, dynamics.dim, count * parts)
         rho = maps[kind, count](rho)
         means.append(expectations(rho))
     return np.array(means).T
@@ -274,35 +284,3 @@ def step_bias(dynamics: Dynamics, times: Floats, scheme: Scheme) -> Floats | Non
     limit = quarter + (quarter - half) / (2.0**scheme.traits.weak - 1.0)
     bias: Floats = whole - limit
     return bias
-
-
-def _heuristic_dt(dynamics: Dynamics) -> float:
-    """Return a twentieth of the fastest local time of the model."""
-    noise = sum((abs(L) @ abs(L) for L in dynamics.noise), 0 * abs(dynamics.noise[0]))
-    rate = float(noise.sum(axis=1).max())
-    rate += float(abs(dynamics.effective_hamiltonian).sum(axis=1).max(initial=0.0))
-    return 0.05 / rate
-
-
-def default_scheme(dynamics: Dynamics, times: Floats, n_traj: int) -> Scheme:
-    """Return the scheme that fits a model's structure, with its step.
-
-    `Exact` where all parts commute. Otherwise `Strang` with the largest step whose
-    exact bias stays below a fiftieth of ``range / sqrt(n_traj)``, for every observable
-    and time; where an exact bias is out of reach, a twentieth of the fastest local time
-    of the model.
-    """
-    if Exact.handles(dynamics) or times.size < 2:
-        return Exact() if Exact.handles(dynamics) else Strang(dt=1.0)
-    budget = BIAS_SHARE * observable_ranges(dynamics) / np.sqrt(n_traj)
-    budget = np.maximum(budget, 1e-12 * budget.max(initial=1e-300))[:, None]
-    dt = float(np.diff(times).max())
-    for _ in range(40):
-        bias = step_bias(dynamics, times, Strang(dt))
-        if bias is None:
-            return Strang(min(dt, _heuristic_dt(dynamics)))
-        excess = float((np.abs(bias) / budget).max())
-        if excess <= 1.0:
-            break
-        dt *= float(np.clip(0.95 / np.sqrt(excess), 0.1, 0.7))
-    return Strang(dt)

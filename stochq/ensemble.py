@@ -14,17 +14,17 @@ from joblib import Parallel, delayed
 from tqdm.auto import tqdm
 
 from stochq.arrays import Floats, as_times, whole_number
-from stochq.bias import default_scheme, observable_ranges
+from stochq.atoms import Plan, run_atoms
+from stochq.bias import observable_ranges
+from stochq.choice import default_scheme
 from stochq.errors import ModelError
 from stochq.lowering import Dynamics, lower
 from stochq.model import Model
 from stochq.moments import Moments, batch_means, batch_size, merge_tree
 from stochq.schemes import Scheme
-from stochq.schemes.lanes import ATOM, load, measure
-from stochq.schemes.traits import Integrator
-from stochq.states import State
+from stochq.schemes.lanes import ATOM
 from stochq.streams import Purpose, stream_key
-from stochq.structure import Quadratic, commute, pack_quadratic
+from stochq.structure import commute
 from stochq.unravelings import Choice
 
 if TYPE_CHECKING:
@@ -122,20 +122,6 @@ class Ensemble:
 
 
 @dataclass(frozen=True)
-class _Plan:
-    """What a worker needs to run any atom: arrays only, no model."""
-
-    state: State
-    integrator: Integrator
-    forms: Quadratic
-    intervals: int
-    normalize: bool
-    seed: int
-    n_traj: int
-    batch: int
-
-
-@dataclass(frozen=True)
 class _Part:
     """The statistics of consecutive atoms."""
 
@@ -145,31 +131,23 @@ class _Part:
     residual: float
 
 
-def _run_part(plan: _Plan, first: int, count: int) -> _Part:
-    """Run atoms first ... first + count - 1."""
-    lanes = load(plan.state, plan.seed, first, count)
-    values = np.empty((plan.forms.ptr.size - 1, plan.intervals + 1, count * ATOM))
-    defect = 0.0
-    for t in range(plan.intervals + 1):
-        if t:
-            plan.integrator.advance(lanes, t - 1)
-        values[:, t], norms = measure(lanes, plan.forms, plan.normalize)
-        if not plan.normalize:
-            defect = max(defect, float(np.abs(norms - 1).max()))
-    values = values[..., : plan.n_traj - first * ATOM]
+def _run_part(plan: Plan, n_traj: int, batch: int, first: int, count: int) -> _Part:
+    """Run atoms first ... first + count - 1 of an ensemble of n_traj trajectories."""
+    run = run_atoms(plan, first, count)
+    values = run.values[..., : n_traj - first * ATOM]
     atoms = [
         Moments.of(values[..., start : start + ATOM])
         for start in range(0, values.shape[-1], ATOM)
     ]
-    size = min(plan.batch, ATOM)
-    return _Part(atoms, batch_means(values, size), defect, float(lanes.residual[0]))
+    means = batch_means(values, min(batch, ATOM))
+    return _Part(atoms, means, run.norm_defect, run.residual)
 
 
-def _atoms_per_task(size: int, results: int, atoms: int, jobs: int) -> int:
+def _atoms_per_task(size: int, results: int, n_traj: int, jobs: int) -> int:
     """Return a batch that fits in cache and gives every worker several tasks."""
     bytes_per_atom = ATOM * max(16 * size, 8 * results)
     fitting = max(1, TASK_BYTES // bytes_per_atom)
-    return int(max(1, min(fitting, -(-atoms // (4 * jobs)))))
+    return int(max(1, min(fitting, -(-n_traj // (4 * jobs * ATOM)))))
 
 
 def _deterministic(dynamics: Dynamics, n_times: int, unitary: bool) -> Any:
@@ -235,15 +213,18 @@ def _check_jobs(n_jobs: Any) -> int:
 
 
 def _dispatch(
-    plan: _Plan, atoms: int, batch: int, n_jobs: int, progress: bool | None
+    plan: Plan, n_traj: int, task: int, n_jobs: int, progress: bool | None
 ) -> Iterator[_Part]:
-    """Run all atoms in tasks of `batch`, and yield their parts in order."""
-    starts = range(0, atoms, batch)
+    """Run all atoms, `task` at a time, and yield their parts in order."""
+    atoms = -(-n_traj // ATOM)
     tasks = (
-        delayed(_run_part)(plan, first, min(batch, atoms - first)) for first in starts
+        delayed(_run_part)(
+            plan, n_traj, batch_size(n_traj), first, min(task, atoms - first)
+        )
+        for first in range(0, atoms, task)
     )
     disable = None if progress is None else not progress
-    with tqdm(total=plan.n_traj, unit="traj", disable=disable, leave=False) as bar:
+    with tqdm(total=n_traj, unit="traj", disable=disable, leave=False) as bar:
         parts = Parallel(n_jobs=n_jobs, prefer="threads", return_as="generator")(tasks)
         for part in parts:
             bar.update(sum(atom.count for atom in part.atoms))
@@ -287,7 +268,7 @@ def simulate(
     scheme : Scheme, optional
         `Exact()`, `Strang(dt=...)`, `Heun(dt=...)` or `EulerMaruyama(dt=...)`. By
         default the model's structure decides, and dt keeps the step bias below a
-        twentieth of the largest possible sampling error.
+        tenth of the expected sampling error.
     unraveling : dict of str to Choice, optional
         What the dissipators of each name become: `Jump()` (default), `UnitaryNoise()`
         or `Kicks()`.
@@ -323,26 +304,16 @@ def simulate(
     dynamics = lower(model, unraveling)
     if scheme is None:
         scheme = default_scheme(dynamics, grid, n_traj)
-    plan = _Plan(
-        state=dynamics.initial,
-        integrator=scheme.prepare(dynamics, grid, seed),
-        forms=pack_quadratic(dynamics.observables),
-        intervals=grid.size - 1,
-        normalize=bool(dynamics.jumps) and not dynamics.one_body,
-        seed=seed,
-        n_traj=n_traj,
-        batch=batch_size(n_traj),
-    )
-    atoms = -(-n_traj // ATOM)
+    plan = Plan.of(dynamics, grid, scheme, seed)
     if batch is None:
         results = len(model.observables) * grid.size
         jobs = n_jobs if n_jobs > 0 else 8
         size = dynamics.dim * dynamics.initial.columns
-        batch = _atoms_per_task(size, results, atoms, jobs)
-    parts = list(_dispatch(plan, atoms, batch, n_jobs, progress))
+        batch = _atoms_per_task(size, results, n_traj, jobs)
+    parts = list(_dispatch(plan, n_traj, batch, n_jobs, progress))
     means = np.concatenate([part.batches for part in parts])
-    if plan.batch > ATOM:
-        means = batch_means(np.moveaxis(means, 0, -1), plan.batch // ATOM)
+    if batch_size(n_traj) > ATOM:
+        means = batch_means(np.moveaxis(means, 0, -1), batch_size(n_traj) // ATOM)
     return Ensemble(
         names=tuple(model.observables),
         times=grid,

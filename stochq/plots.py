@@ -5,14 +5,13 @@ Figures are made without pyplot: nothing opens a window and nothing is kept open
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from stochq.captions import case_caption, claim_caption, compared, typeset
 from stochq.claims import Finding, Reading, Result
-from stochq.ensemble import Ensemble
 from stochq.references import Reference
 from stochq.verify import Verdict
 
@@ -41,11 +40,11 @@ LIMIT = "#B00020"
 #: Curves shown of an ensemble with more than `MANY` observables.
 SHOWN, MANY = 6, 8
 
-#: Cases side by side.
-COLUMNS = 3
+#: Points of one curve, so that the line below stays visible.
+POINTS = 24
 
-#: Width and height of one case, and width of the legend [inch].
-CASE_WIDTH, CASE_HEIGHT, LEGEND_WIDTH = 4.6, 4.5, 2.4
+#: Cases side by side; inches of one case and of the legend.
+COLUMNS, CASE_WIDTH, CASE_HEIGHT, LEGEND_WIDTH = 3, 4.4, 4.6, 2.5
 
 Colors = Mapping[str, str]
 
@@ -58,64 +57,79 @@ def _shown(names: Sequence[str]) -> list[str]:
     return [names[o] for o in picked]
 
 
-def _colors(ensembles: Sequence[Ensemble]) -> Colors:
-    """Return the color of every observable shown in any of some ensembles."""
-    names = dict.fromkeys(name for e in ensembles for name in _shown(e.names))
+def _colors(findings: Sequence[Finding]) -> dict[str, str]:
+    """Return the color of every observable shown in any of some cases."""
+    names = dict.fromkeys(name for f in findings for name in _shown(compared(f)))
     return {name: COLORS[k % len(COLORS)] for k, name in enumerate(names)}
+
+
+def _corrected(readings: Sequence[Reading]) -> bool:
+    """Tell whether one of the readings corrects the document."""
+    return any(reading.says == "correction" for reading in readings)
 
 
 def _style(reading: Reading, readings: Sequence[Reading]) -> str:
     """Return a dashed line for a document that is corrected, else a solid one."""
-    corrected = any(r.says == "correction" for r in readings)
-    return "--" if corrected and reading.says == "document" else "-"
+    return "--" if _corrected(readings) and reading.says == "document" else "-"
 
 
-def _draw_means(axes: Axes, ensemble: Ensemble, colors: Colors) -> None:
-    """Draw trajectory means as points on bands of two standard errors."""
-    times = ensemble.times
-    sparse = max(1, times.size // 40)
-    for name in _shown(ensemble.names):
-        o = ensemble.names.index(name)
-        mean, error, color = ensemble.mean[o], ensemble.mcse[o], colors[name]
-        axes.fill_between(
-            times, mean - 2 * error, mean + 2 * error, color=color, alpha=0.3, lw=0
-        )
+def _draw_means(axes: Axes, finding: Finding, colors: Colors) -> None:
+    """Draw trajectory means as points on bands of two standard errors.
+
+    Every curve has its points at other times, so that curves that coincide both show.
+    """
+    ensemble = finding.ensemble
+    every = -(-ensemble.times.size // POINTS)
+    for k, name in enumerate(name for name in compared(finding) if name in colors):
+        o, color = ensemble.names.index(name), colors[name]
+        low, high = (ensemble.mean[o] + side * ensemble.mcse[o] for side in (-2, 2))
+        axes.fill_between(ensemble.times, low, high, color=color, alpha=0.35, lw=0)
         axes.plot(
-            times, mean, "o", color=color, ms=4, mfc="white", mew=1.2, markevery=sparse
+            ensemble.times,
+            ensemble.mean[o],
+            "o",
+            color=color,
+            ms=4.5,
+            mfc="white",
+            markevery=(k % every, every),
         )
 
 
-def _draw_reference(
-    axes: Axes, reference: Reference, colors: Colors, style: str
-) -> None:
+def _draw_curves(axes: Axes, reference: Reference, colors: Colors, style: str) -> None:
     """Draw reference curves; a single time becomes a tick across it."""
     marker = "_" if reference.times.size == 1 else ""
     for name, values in zip(reference.names, reference.values, strict=True):
         if name in colors:
-            axes.plot(
-                reference.times, values, style, marker=marker, ms=14, lw=1.4,
-                color=colors[name], zorder=1.5,
-            )  # fmt: skip
+            line = axes.plot(reference.times, values, style, marker=marker, ms=14)
+            line[0].set(color=colors[name], lw=1.5, zorder=1.5)
 
 
-def _draw_residuals(
-    axes: Axes, verdict: Verdict, colors: Colors, style: str | None
-) -> None:
-    """Draw deviations in standard errors: points, or lines where a style is given."""
+def _draw_residuals(axes: Axes, verdict: Verdict, colors: Colors, style: str) -> None:
+    """Draw deviations in standard errors, with points on solid lines."""
     for name, z in zip(verdict.names, verdict.z, strict=True):
-        if name in colors and style is None:
-            axes.plot(verdict.times, z, "o-", color=colors[name], ms=3, lw=0.6)
-        elif name in colors:
-            axes.plot(verdict.times, z, style, color=colors[name], lw=1, alpha=0.8)
+        if name in colors:
+            marker, width = ("o", 0.6) if style == "-" else ("", 1.2)
+            line = axes.plot(verdict.times, z, style, color=colors[name], lw=width)
+            line[0].set(marker=marker, markersize=3)
 
 
 def _frame_residuals(axes: Axes, critical: float, largest: float) -> None:
-    """Shade one standard error, mark the critical deviation, and set the limits."""
+    """Shade one standard error and mark the critical deviation.
+
+    Beyond twice the critical deviation the scale is logarithmic.
+    """
     axes.axhspan(-1, 1, color="0.88", lw=0, zorder=0)
     axes.axhline(0, color="0.5", lw=0.8, zorder=0.5)
     for level in (-critical, critical):
-        axes.axhline(level, color=LIMIT, lw=1, ls=":")
-    reach = 1.15 * max(critical, largest, 1.0)
+        axes.axhline(level, color=LIMIT, lw=1.2, ls=":")
+    linear = 2 * max(critical, 1.0)
+    reach = 1.4 * largest if largest > linear else 1.15 * max(critical, largest, 1.0)
+    if largest > linear:
+        axes.set_yscale("symlog", linthresh=linear, linscale=1.5)
+        decade = 10 ** int(np.log10(largest))
+        axes.set_yticks([-decade, -5, 0, 5, decade], minor=False)
+        axes.set_yticklabels([f"{tick:g}" for tick in (-decade, -5, 0, 5, decade)])
+        axes.set_yticks([], minor=True)
     axes.set_ylim(-reach, reach)
     axes.set_ylabel("residual\n[std. errors]")
 
@@ -130,73 +144,46 @@ def plot_finding(
     finding : Finding
         The case as it came out.
     top, bottom : Axes
-        Where the curves and the residuals go. The residuals are those of the reading
-        that is held to be right; a document that is corrected adds dashed lines, which
-        may leave the panel.
+        Where the curves and the residuals go. What a document says where it is
+        corrected is dashed.
     colors : dict of str to str, optional
         Color of each observable that is shown.
     """
-    ensemble, readings = finding.ensemble, finding.case.readings
-    colors = _colors([ensemble]) if colors is None else colors
-    _draw_means(top, ensemble, colors)
-    critical, largest = 0.0, 0.0
-    for reading, verdict in zip(readings, finding.verdicts, strict=True):
+    readings, verdicts = finding.case.readings, finding.verdicts
+    colors = _colors([finding]) if colors is None else colors
+    _draw_means(top, finding, colors)
+    for reading, verdict in zip(readings, verdicts, strict=True):
         style = _style(reading, readings)
-        _draw_reference(top, reading.reference, colors, style)
-        _draw_residuals(bottom, verdict, colors, None if style == "-" else style)
-        if style == "-":
-            critical = max(critical, verdict.critical_z)
-            largest = max(largest, float(np.abs(verdict.z).max()))
-    _frame_residuals(bottom, critical, largest)
-    top.set_title(textwrap.fill(finding.case.label, 44), fontsize=11)
+        _draw_curves(top, reading.reference, colors, style)
+        _draw_residuals(bottom, verdict, colors, style)
+    critical = max(verdict.critical_z for verdict in verdicts)
+    _frame_residuals(bottom, critical, max(abs(v.z).max() for v in verdicts))
+    top.set_title(typeset(finding.case.label, 40), fontsize=11)
     top.set_ylabel("mean")
     top.tick_params(labelbottom=False)
     bottom.set_xlabel("time t  (ħ = 1)")
-
-
-def _reading_labels(findings: Sequence[Finding]) -> dict[str, str]:
-    """Return the style of line of each reading, by what the legend calls it."""
-    labels = {}
-    for finding in findings:
-        readings = finding.case.readings
-        corrected = any(r.says == "correction" for r in readings)
-        for reading in readings:
-            text = f"{reading.says}: {reading.label}" if corrected else reading.label
-            labels[textwrap.fill(text, 26)] = _style(reading, readings)
-    return labels
 
 
 def _legend_handles(findings: Sequence[Finding], colors: Colors) -> list[Any]:
     """Return what the legend explains: observables, points, lines, limits."""
     from matplotlib.lines import Line2D
 
-    handles = [Line2D([], [], lw=4, color=c, label=n) for n, c in colors.items()]
-    points = {"ls": "", "marker": "o", "mfc": "white", "color": "0.3"}
-    handles.append(Line2D([], [], **points, label="trajectories,\n±2 std. errors"))
-    for label, style in _reading_labels(findings).items():
-        handles.append(Line2D([], [], color="0.3", ls=style, label=label))
-    handles.append(Line2D([], [], color=LIMIT, ls=":", label="critical residual"))
-    return handles
-
-
-def _describe(finding: Finding) -> str:
-    """Return how a case was simulated and what was found, in one sentence."""
-    ensemble = finding.ensemble
-    dt = ensemble.scheme.dt
-    step = f"(dt = {dt:.3g})" if np.isfinite(dt) else "(no step)"
-    parts = [
-        f"{finding.case.label}: {ensemble.n_traj} trajectories",
-        f"{type(ensemble.scheme).__name__} {step}",
+    styles = {}
+    for readings in (finding.case.readings for finding in findings):
+        for r in readings:
+            text = f"{r.says}: {r.label}" if _corrected(readings) else r.label
+            styles[typeset(text, 26)] = _style(r, readings)
+    handles = [
+        Line2D([], [], lw=4, color=c, label=typeset(n)) for n, c in colors.items()
     ]
-    choices = ensemble.provenance["unraveling"]
-    parts += [f"{name} as {kind}" for name, kind in choices.items()]
-    for reading, verdict in zip(finding.case.readings, finding.verdicts, strict=True):
-        numbers = f"max |z| = {verdict.max_z:.3g}, p = {verdict.p_value:.2g}"
-        parts.append(f"{verdict.status} against {reading.label!r} ({numbers})")
-    names, shown = ensemble.names, len(_shown(ensemble.names))
-    if shown < len(names):
-        parts.append(f"{shown} of {len(names)} observables shown")
-    return ", ".join(parts) + "."
+    points = Line2D([], [], ls="", marker="o", mfc="white", color="0.3")
+    points.set_label("trajectories,\n±2 std. errors")
+    return [
+        *handles,
+        points,
+        *(Line2D([], [], color="0.3", ls=s, label=text) for text, s in styles.items()),
+        Line2D([], [], color=LIMIT, ls=":", label="critical residual"),
+    ]
 
 
 def _panels(figure: Figure, count: int) -> list[tuple[Axes, Axes]]:
@@ -229,39 +216,41 @@ def plot_findings(findings: Sequence[Finding], title: str, found: str) -> Figure
 
     columns = min(len(findings), COLUMNS)
     rows = -(-len(findings) // columns)
-    width = max(CASE_WIDTH * columns + LEGEND_WIDTH, 8.0)
-    letters = int(13 * width)  # of the caption, in a line
-    caption = [textwrap.fill(found, letters)]
-    caption += [textwrap.fill(_describe(f), letters) for f in findings]
-    text = "\n".join(caption)
-    height = CASE_HEIGHT * rows + 0.6 + 0.16 * (text.count("\n") + 1)
+    width = max(CASE_WIDTH * columns, 6.0) + LEGEND_WIDTH
+    colors = _colors(findings)
+    texts = [found]
+    for finding in findings:
+        shown = sum(name in colors for name in compared(finding))
+        texts.append(case_caption(finding, shown))
+    caption = "\n".join(typeset(text, int(14 * width)) for text in texts)
+    height = CASE_HEIGHT * rows + 0.7 + 0.16 * (caption.count("\n") + 1)
     figure = Figure(figsize=(width, height), layout="constrained")
-    colors = _colors([finding.ensemble for finding in findings])
-    pairs = _panels(figure, len(findings))
-    for finding, (top, bottom) in zip(findings, pairs, strict=True):
+    for finding, (top, bottom) in zip(
+        findings, _panels(figure, len(findings)), strict=True
+    ):
         plot_finding(finding, top, bottom, colors)
     handles = _legend_handles(findings, colors)
-    figure.legend(handles=handles, loc="outside right upper", fontsize=9.5)
-    figure.suptitle(textwrap.fill(title, int(8 * width)), fontsize=13)
-    figure.supxlabel(text, fontsize=8.5, color="0.25", x=0.01, ha="left")
+    figure.legend(
+        handles=handles, loc="outside right upper", fontsize=9.5, frameon=False
+    )
+    letters = int(10.5 * (width - LEGEND_WIDTH))
+    figure.suptitle(typeset(title, letters), fontsize=13, x=0.01, ha="left")
+    figure.supxlabel(caption, fontsize=8.5, color="0.25", x=0.01, ha="left")
     return figure
 
 
 def plot_claim(result: Result) -> Figure:
     """Return the figure of a claim: one column per case."""
     claim = result.claim
-    found = f"Found: {result.outcome}."
-    if not result.as_recorded:
-        found = f"Found: {result.outcome}, but recorded as: {claim.expected}."
-    if claim.reason:
-        found += f" Recorded reason: {claim.reason}."
-    source = f"(document {claim.document}, {claim.source})"
-    title = f"{claim.id}: {claim.statement} {source}"
-    return plot_findings(result.findings, title, found)
+    title = f"{claim.id}: {claim.statement} (document {claim.document})"
+    return plot_findings(result.findings, title, claim_caption(result))
 
 
 def plot_error_convergence(frame: pd.DataFrame, axes: Axes) -> None:
     """Draw the error of running means against the number of trajectories.
+
+    Errors are in units of each observable's standard deviation, so that one line,
+    1/sqrt(n), and one band (the widest) serve them all.
 
     Parameters
     ----------
@@ -272,23 +261,21 @@ def plot_error_convergence(frame: pd.DataFrame, axes: Axes) -> None:
         Where to draw.
     """
     random = frame[frame["rms_mcse_expected"] > 0]
-    names = _shown(list(dict.fromkeys(random["observable"])))
-    for name, color in zip(names, COLORS, strict=False):
-        part = random[random["observable"] == name]
-        n = part["n_traj"]
-        axes.fill_between(
-            n,
-            part["expected_low"],
-            part["expected_high"],
-            color=color,
-            alpha=0.12,
-            lw=0,
-        )
-        axes.plot(n, part["rms_mcse_expected"], "-", color=color, lw=1)
-        axes.plot(n, part["rms_error"], "o", color=color, ms=5, mfc="white", label=name)
-    axes.set_xscale("log", base=2)
-    axes.set_yscale("log")
-    axes.set_xlabel("trajectories n")
-    axes.set_ylabel("rms error over times")
-    axes.set_title("points: |mean − reference|; lines: sd/√n, with 95 % bands")
-    axes.legend(fontsize=9.5)
+    n = random["n_traj"].unique()
+    relative = random.assign(root=random["n_traj"] ** -0.5)
+    columns = ["rms_error", "expected_low", "expected_high"]
+    unit = relative["rms_mcse_expected"] / relative["root"]
+    relative[columns] = relative[columns].div(unit, axis=0)
+    low = relative.groupby("n_traj")["expected_low"].min()
+    high = relative.groupby("n_traj")["expected_high"].max()
+    axes.fill_between(n, low, high, color="0.88", lw=0, label="95 % of runs")
+    axes.plot(n, n**-0.5, color="0.3", lw=1.2, label="1/√n")
+    for name, color in zip(
+        _shown(list(random["observable"].unique())), COLORS, strict=False
+    ):
+        error = relative.loc[relative["observable"] == name, "rms_error"]
+        axes.plot(n, error, "o-", color=color, ms=5, mfc="white", lw=0.5)
+        axes.lines[-1].set_label(typeset(name))
+    axes.set(xscale="log", yscale="log", xlabel="number of trajectories n")
+    axes.set_ylabel("rms error of the mean / sd of one trajectory")
+    axes.legend(fontsize=9.5, frameon=False)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from stochq.captions import probability
 from stochq.claims import Finding, Limit, Reading, Result
 from stochq.verify import Verdict
 
@@ -169,7 +170,7 @@ def _lines(result: Result) -> list[str]:
         first,
         result.outcome,
         f"{max_z:.2f}",
-        f"{p_value:.2g}",
+        probability(p_value).removeprefix("= "),
         _detectable(result),
         str(_total(result)),
         f"{result.seconds:.1f}",

@@ -16,6 +16,7 @@ import numpy as np
 from stochq.arrays import Floats
 from stochq.channels import Dissipator
 from stochq.claims import Case, Claim, Reading
+from stochq.errors import ModelError
 from stochq.model import Model
 from stochq.references import Reference, correlation_equation, master_equation
 from stochq.spaces import hopping_chain, site_number
@@ -102,6 +103,7 @@ def dephased_particle(
     gamma: float = 4.0,
     *,
     start: int | None = None,
+    observe: str = "sites",
 ) -> Model:
     r"""Return one particle on a chain with every site dephased.
 
@@ -120,20 +122,30 @@ def dephased_particle(
         Dephasing rate [1/time].
     start : int, optional
         Where the particle starts; the middle by default.
+    observe : "sites" or "spread"
+        Observables "n_x", x counted from the start, for up to 5 sites from there on; or
+        "<x^2>".
 
     Returns
     -------
     Model
-        Observables "<x^2>" about the start, and "n_x" for the first 9 sites from the
-        start on (all sites of a shorter chain). The dissipators are called "dephasing".
+        The dissipators are called "dephasing".
+
+    Raises
+    ------
+    ModelError
+        If `observe` is neither "sites" nor "spread".
     """
     start = n_sites // 2 if start is None else start
     position = np.arange(n_sites) - start
-    shown = range(n_sites) if n_sites <= 9 else range(start, start + 9, 2)
-    observables: dict[str, Any] = {
-        f"n_{int(position[x])}": site_number(n_sites, x) for x in shown
-    }
-    observables["<x^2>"] = np.diag(position.astype(float) ** 2)
+    if observe == "spread":
+        observables: dict[str, Any] = {"<x^2>": np.diag(position.astype(float) ** 2)}
+    elif observe == "sites":
+        step = 1 if n_sites <= 5 else 2
+        shown = range(start, min(start + 5 * step, n_sites), step)
+        observables = {f"n_{x - start}": site_number(n_sites, x) for x in shown}
+    else:
+        raise ModelError(f"`observe` must be 'sites' or 'spread', but is {observe!r}")
     return Model(
         name="a dephased particle",
         hamiltonian=hopping_chain(n_sites, hopping),
@@ -194,30 +206,24 @@ def _s1_cases() -> list[Case]:
 def _s2_cases() -> list[Case]:
     """Return the spreading of one particle, and the structureless end."""
     times = np.linspace(0, 10, 41)
-    wide = dephased_particle(41, hopping=1.0, gamma=4.0)
-    law = spreading(times, 1.0, 4.0)
-    exact = master_equation(wide, times)
+    noise = {"dephasing": UnitaryNoise()}
+    n_traj = {"quick": 4096, "full": 65536}
+    spread = dephased_particle(41, hopping=1.0, gamma=4.0, observe="spread")
+    law = Reading("document", spreading(times, 1.0, 4.0), "D = 2 J^2 / gamma")
+    sites = dephased_particle(41, hopping=1.0, gamma=4.0)
+    exact = Reading("document", master_equation(sites, times), "master equation")
     short = dephased_particle(5, hopping=1.0, gamma=2.0, start=0)
     late = np.linspace(40, 60, 11)
-    sites = tuple(f"n_{x}" for x in range(5))
-    flat = Reference(late, sites, np.full((5, 11), 0.2), error=1e-6)
+    names = tuple(f"n_{x}" for x in range(5))
+    flat = Reference(late, names, np.full((5, 11), 0.2), error=1e-6)
     return [
-        Case(
-            "spreading, noise",
-            wide,
-            times,
-            {"quick": 4096, "full": 65536},
-            [
-                Reading("document", law, "2 D t with D = 2 J^2 / gamma, and its onset"),
-                Reading("document", exact, "master equation"),
-            ],
-            unraveling={"dephasing": UnitaryNoise()},
-        ),
+        Case("spreading, noise", spread, times, n_traj, [law], unraveling=noise),
+        Case("profile, noise", sites, times, n_traj, [exact], unraveling=noise),
         Case(
             "late times, jumps",
             short,
             np.linspace(0, 60, 31),
-            {"quick": 4096, "full": 65536},
+            n_traj,
             [Reading("document", flat, "1 / L on every site")],
             unraveling={"dephasing": Jump()},
         ),

@@ -212,11 +212,16 @@ def _late(values: dict[str, float], times: Floats, **more: Any) -> Reference:
 
 
 def _current_case(label: str, readings: Callable[[Floats], list[Reading]]) -> Case:
-    """Return the stationary currents, seen from jumps and noise."""
+    """Return the currents after two equilibrated systems are coupled."""
     times = np.linspace(0, 2 * SETTLED, 65)
+    p_a, p_b = (
+        1 / (1 + np.exp(CURRENTS[beta] * CURRENTS["omega"]))
+        for beta in ("beta_a", "beta_b")
+    )
+    apart = np.kron([1 - p_a, p_a], [1 - p_b, p_b])
     return Case(
         label,
-        thermal_pair(**CURRENTS),
+        thermal_pair(**CURRENTS, initial=np.diag(apart)),
         times,
         {"quick": 24576, "full": 524288},
         readings(times),

@@ -1,0 +1,144 @@
+"""Execution of a run file: trajectories, their average, the verdict, and files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from scipy.stats import chi2
+
+from stochq.arrays import Floats
+from stochq.captions import probability
+from stochq.claims import Case, Finding, Reading
+from stochq.ensemble import Ensemble, simulate
+from stochq.files import write_figure, write_json, write_table
+from stochq.plots import plot_findings
+from stochq.references import Reference, master_equation
+from stochq.runfile import RunFile
+from stochq.tables import verdict_record
+from stochq.verify import Verdict, verify
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["error_frame", "execute_run"]
+
+#: Both tails that the band of the expected error leaves out.
+TAILS = 0.05
+
+
+def error_frame(ensemble: Ensemble, reference: Reference) -> pd.DataFrame:
+    r"""Return the error of running means over 1, 2, 4, ... batches of trajectories.
+
+    .. math:: \sqrt{\langle (\bar O_n(t) - O(t))^2 \rangle_t} \quad\text{against}\quad
+        \sqrt{\langle \mathrm{sd}(t)^2 \rangle_t / n}
+
+    The means at different times are correlated: the square of the error has the law of
+    :math:`\chi^2_\nu / \nu` with :math:`\nu = (\sum\lambda)^2 / \sum\lambda^2` degrees
+    of freedom, for the eigenvalues of the covariance of the times (Satterthwaite).
+
+    Parameters
+    ----------
+    ensemble : Ensemble
+        From `simulate`.
+    reference : Reference
+        The same observables and times.
+
+    Returns
+    -------
+    DataFrame
+        n_traj, observable, rms_error, rms_mcse_expected, and the 95 % band
+        expected_low, expected_high of the error.
+    """
+    import pandas as pd
+
+    batches = ensemble.batches
+    counts = 2 ** np.arange(int(np.log2(len(batches))) + 1)
+    n_traj = counts * (ensemble.n_traj // len(batches))
+    running = np.cumsum(batches, axis=0)[counts - 1] / counts[:, None, None]
+    errors = np.sqrt(np.square(running - reference.values).mean(axis=2))
+    parts = []
+    for o, name in enumerate(ensemble.names):
+        expected = np.sqrt(np.square(ensemble.sd[o]).mean() / n_traj)
+        low, high = _band(batches[:, o])
+        columns = {
+            "n_traj": n_traj,
+            "observable": name,
+            "rms_error": errors[:, o],
+            "rms_mcse_expected": expected,
+            "expected_low": low * expected,
+            "expected_high": high * expected,
+        }
+        parts.append(pd.DataFrame(columns))
+    return pd.concat(parts, ignore_index=True)
+
+
+def _band(batches: Floats) -> Floats:
+    """Return quantiles of error / expected error, from batch means (B, T)."""
+    centered = batches - batches.mean(axis=0)
+    eigenvalues = np.square(np.linalg.svd(centered, compute_uv=False))
+    if not eigenvalues.sum():
+        return np.ones(2)
+    freedom = eigenvalues.sum() ** 2 / np.square(eigenvalues).sum()
+    quantiles: Floats = chi2.ppf([TAILS / 2, 1 - TAILS / 2], freedom) / freedom
+    return np.sqrt(quantiles)
+
+
+def execute_run(
+    run: RunFile, out: Path, n_jobs: int = 1, progress: bool | None = None
+) -> Verdict:
+    """Simulate, average, judge, and write everything into a folder.
+
+    Parameters
+    ----------
+    run : RunFile
+        From `load_run`.
+    out : Path
+        An existing folder. It gets ensemble.csv, reference.csv, error_vs_n.csv,
+        verdict.json, provenance.json and figure.png.
+    n_jobs : int, default 1
+        Parallel threads.
+    progress : bool, optional
+        Show a bar; by default on a terminal only.
+
+    Returns
+    -------
+    Verdict
+    """
+    reference = master_equation(run.model, run.times)
+    ensemble = simulate(
+        run.model,
+        run.times,
+        n_traj=run.n_traj,
+        seed=run.seed,
+        unraveling=run.unraveling,
+        n_jobs=n_jobs,
+        progress=progress,
+    )
+    verdict = verify(ensemble, reference, alpha=run.alpha, resolution=run.resolution)
+    write_table(out / "ensemble.csv", ensemble.to_frame())
+    write_table(out / "reference.csv", reference.to_frame())
+    write_table(out / "error_vs_n.csv", error_frame(ensemble, reference))
+    write_json(out / "verdict.json", verdict_record(verdict))
+    write_json(out / "provenance.json", _provenance(run, ensemble, reference))
+    reading = Reading("document", reference, reference.method, run.resolution)
+    case = Case(run.model.name, run.model, run.times, {}, [reading], run.unraveling)
+    finding = Finding(case, ensemble, (verdict,))
+    found = f"{verdict.status.upper()}: p {probability(verdict.p_value)}."
+    write_figure(out / "figure.png", plot_findings([finding], run.title, found))
+    return verdict
+
+
+def _provenance(
+    run: RunFile, ensemble: Ensemble, reference: Reference
+) -> dict[str, Any]:
+    """Return what is needed to repeat a run."""
+    return {
+        "title": run.title,
+        "model": {"builder": run.builder, **run.parameters},
+        "n_traj": run.n_traj,
+        "seed": run.seed,
+        **ensemble.provenance,
+        "reference": {"method": reference.method, "error": reference.error},
+    }
