@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from stochq.schemes import EulerMaruyama, Exact, Heun, Strang
     from stochq.states import Occupations, Orbitals
     from stochq.unravelings import Jump, Kicks, UnitaryNoise
-    from stochq.verify import Verdict, verify
+    from stochq.verdict import Verdict, verify
 
 __all__ = [
     "ComplexWhiteNoise",
@@ -87,7 +87,7 @@ _HOMES = {
     "schemes": ("EulerMaruyama", "Exact", "Heun", "Strang"),
     "states": ("Occupations", "Orbitals"),
     "unravelings": ("Jump", "Kicks", "UnitaryNoise"),
-    "verify": ("Verdict", "verify"),
+    "verdict": ("Verdict", "verify"),
 }
 
 

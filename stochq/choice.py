@@ -9,6 +9,7 @@ from stochq.atoms import Plan, run_atoms
 from stochq.bias import observable_ranges, step_bias
 from stochq.lowering import Dynamics
 from stochq.schemes import Exact, Scheme, Strang
+from stochq.schemes.lanes import ATOM
 
 __all__ = ["default_scheme"]
 
@@ -47,7 +48,9 @@ def _typical_spread(dynamics: Dynamics, times: Floats, scheme: Scheme) -> Floats
     The pilot has a seed of its own, so that the step depends on the model, the times
     and the number of trajectories only.
     """
-    values = run_atoms(Plan.of(dynamics, times, scheme, seed=0), 0, 1).values
+    values = run_atoms(
+        Plan.of(dynamics, times, scheme, seed=0, n_traj=ATOM), 0, 1
+    ).values
     spread: Floats = np.median(values.std(axis=-1)[:, 1:], axis=1)
     return spread
 

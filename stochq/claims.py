@@ -20,7 +20,7 @@ from stochq.ensemble import Ensemble, simulate
 from stochq.model import Model
 from stochq.references import Reference
 from stochq.unravelings import Choice
-from stochq.verify import Verdict, verify
+from stochq.verdict import Verdict, verify
 
 __all__ = [
     "FAMILY_ALPHA",

@@ -13,7 +13,7 @@ import numpy as np
 from joblib import Parallel, delayed
 from tqdm.auto import tqdm
 
-from stochq.arrays import Floats, as_times, whole_number
+from stochq.arrays import Floats, Ints, as_times, whole_number
 from stochq.atoms import Plan, run_atoms
 from stochq.bias import observable_ranges
 from stochq.choice import default_scheme
@@ -54,6 +54,9 @@ class Ensemble:
     batches : ndarray, shape (B, O, T)
         Means of equal batches of trajectories, from which the correlation between
         observables and times is estimated.
+    jumps : ndarray of int, shape (channels, T)
+        Jumps up to each time of all trajectories together, by jump operator (their
+        dissipators are ``dynamics.jump_names``).
     ranges : ndarray, shape (O,)
         Largest minus smallest possible value of each observable.
     deterministic : ndarray of bool, shape (O, T)
@@ -72,6 +75,7 @@ class Ensemble:
     moments: Moments
     seed: int
     batches: Floats
+    jumps: Ints
     ranges: Floats
     deterministic: Any
     dynamics: Dynamics
@@ -127,20 +131,20 @@ class _Part:
 
     atoms: list[Moments]
     batches: Floats
+    jumps: Ints
     norm_defect: float
     residual: float
 
 
-def _run_part(plan: Plan, n_traj: int, batch: int, first: int, count: int) -> _Part:
-    """Run atoms first ... first + count - 1 of an ensemble of n_traj trajectories."""
+def _run_part(plan: Plan, first: int, count: int) -> _Part:
+    """Run atoms first ... first + count - 1 and keep their statistics."""
     run = run_atoms(plan, first, count)
-    values = run.values[..., : n_traj - first * ATOM]
     atoms = [
-        Moments.of(values[..., start : start + ATOM])
-        for start in range(0, values.shape[-1], ATOM)
+        Moments.of(run.values[..., start : start + ATOM])
+        for start in range(0, run.values.shape[-1], ATOM)
     ]
-    means = batch_means(values, min(batch, ATOM))
-    return _Part(atoms, means, run.norm_defect, run.residual)
+    means = batch_means(run.values, min(batch_size(plan.n_traj), ATOM))
+    return _Part(atoms, means, run.jumps, run.norm_defect, run.residual)
 
 
 def _atoms_per_task(size: int, results: int, n_traj: int, jobs: int) -> int:
@@ -213,18 +217,16 @@ def _check_jobs(n_jobs: Any) -> int:
 
 
 def _dispatch(
-    plan: Plan, n_traj: int, task: int, n_jobs: int, progress: bool | None
+    plan: Plan, task: int, n_jobs: int, progress: bool | None
 ) -> Iterator[_Part]:
     """Run all atoms, `task` at a time, and yield their parts in order."""
-    atoms = -(-n_traj // ATOM)
+    atoms = -(-plan.n_traj // ATOM)
     tasks = (
-        delayed(_run_part)(
-            plan, n_traj, batch_size(n_traj), first, min(task, atoms - first)
-        )
+        delayed(_run_part)(plan, first, min(task, atoms - first))
         for first in range(0, atoms, task)
     )
     disable = None if progress is None else not progress
-    with tqdm(total=n_traj, unit="traj", disable=disable, leave=False) as bar:
+    with tqdm(total=plan.n_traj, unit="traj", disable=disable, leave=False) as bar:
         parts = Parallel(n_jobs=n_jobs, prefer="threads", return_as="generator")(tasks)
         for part in parts:
             bar.update(sum(atom.count for atom in part.atoms))
@@ -304,13 +306,13 @@ def simulate(
     dynamics = lower(model, unraveling)
     if scheme is None:
         scheme = default_scheme(dynamics, grid, n_traj)
-    plan = Plan.of(dynamics, grid, scheme, seed)
+    plan = Plan.of(dynamics, grid, scheme, seed, n_traj)
     if batch is None:
         results = len(model.observables) * grid.size
         jobs = n_jobs if n_jobs > 0 else 8
         size = dynamics.dim * dynamics.initial.columns
         batch = _atoms_per_task(size, results, n_traj, jobs)
-    parts = list(_dispatch(plan, n_traj, batch, n_jobs, progress))
+    parts = list(_dispatch(plan, batch, n_jobs, progress))
     means = np.concatenate([part.batches for part in parts])
     if batch_size(n_traj) > ATOM:
         means = batch_means(np.moveaxis(means, 0, -1), batch_size(n_traj) // ATOM)
@@ -320,6 +322,7 @@ def simulate(
         moments=merge_tree(atom for part in parts for atom in part.atoms),
         seed=seed,
         batches=means,
+        jumps=np.sum([part.jumps for part in parts], axis=0),
         ranges=observable_ranges(dynamics),
         deterministic=_deterministic(dynamics, grid.size, scheme.traits.unitary),
         dynamics=dynamics,

@@ -17,7 +17,7 @@ from stochq.plots import plot_findings
 from stochq.references import Reference, master_equation
 from stochq.runfile import RunFile
 from stochq.tables import verdict_record
-from stochq.verify import Verdict, verify
+from stochq.verdict import Verdict, verify
 
 if TYPE_CHECKING:
     import pandas as pd

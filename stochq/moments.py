@@ -22,7 +22,7 @@ BATCHES = 512
 
 @dataclass(frozen=True)
 class Moments:
-    """Count, mean, sum of squared deviations and extremes of an array of quantities.
+    """Count, mean and sums of powers of deviations of an array of quantities.
 
     Attributes
     ----------
@@ -32,15 +32,14 @@ class Moments:
         Mean of each quantity.
     m2 : ndarray
         Sum over trajectories of (value - mean)^2.
-    low, high : ndarray
-        Smallest and largest value of a trajectory.
+    m3 : ndarray
+        Sum over trajectories of (value - mean)^3.
     """
 
     count: int
     mean: Floats
     m2: Floats
-    low: Floats
-    high: Floats
+    m3: Floats
 
     @classmethod
     def of(cls, values: Floats) -> Moments:
@@ -51,18 +50,19 @@ class Moments:
             count=values.shape[-1],
             mean=mean,
             m2=np.square(deviations).sum(axis=-1),
-            low=values.min(axis=-1),
-            high=values.max(axis=-1),
+            m3=(np.square(deviations) * deviations).sum(axis=-1),
         )
 
     def merge(self, other: Moments) -> Moments:
         """Return the moments of both samples together (Chan, Golub and LeVeque)."""
-        count = self.count + other.count
+        a, b = self.count, other.count
+        n = a + b
         delta = other.mean - self.mean
-        mean = self.mean + delta * (other.count / count)
-        m2 = self.m2 + other.m2 + np.square(delta) * (self.count * other.count / count)
-        low = np.minimum(self.low, other.low)
-        return Moments(count, mean, m2, low, np.maximum(self.high, other.high))
+        mean = self.mean + delta * (b / n)
+        m2 = self.m2 + other.m2 + np.square(delta) * (a * b / n)
+        m3 = self.m3 + other.m3 + delta**3 * (a * b * (a - b) / n**2)
+        m3 = m3 + 3 * delta * (a * other.m2 - b * self.m2) / n
+        return Moments(n, mean, m2, m3)
 
     @property
     def sd(self) -> Floats:
@@ -71,6 +71,17 @@ class Moments:
             return np.full_like(self.mean, np.nan)
         deviation: Floats = np.sqrt(self.m2 / (self.count - 1))
         return deviation
+
+    @property
+    def events(self) -> Floats:
+        """Number of equal rare events that would have this skewness, m2^3 / m3^2.
+
+        k members of a sample that differ from all others make it k; a symmetric law
+        makes it very large. It is zero where nothing has fluctuated.
+        """
+        square, cube = self.m2**3, np.square(self.m3)
+        many = np.full_like(square, np.inf)
+        return np.where(square > 0, np.divide(square, cube, many, where=cube > 0), 0.0)
 
     @property
     def mcse(self) -> Floats:

@@ -13,7 +13,7 @@ import numpy as np
 from stochq.captions import case_caption, claim_caption, compared, typeset
 from stochq.claims import Finding, Reading, Result
 from stochq.references import Reference
-from stochq.verify import Verdict
+from stochq.verdict import Verdict
 
 if TYPE_CHECKING:
     import pandas as pd

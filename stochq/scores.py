@@ -21,8 +21,11 @@ __all__ = ["Points", "Score", "compare", "mean_scores", "rate_scores", "standard
 #: Deviations below this part of an observable's range are rounding.
 ROUNDING = 1e-9
 
-#: Where fewer events than this make up a variance, unseen ones are allowed for.
-RARE_EVENTS = 30
+#: Below this number of events a mean is not taken for normal, nor as fully seen.
+RARE_EVENTS = 400
+
+#: How many more events could have been missed, in the square of an error.
+MISSED = 16
 
 #: Ridge added to the correlation when a score's weights are chosen.
 RIDGE = 0.1
@@ -30,7 +33,11 @@ RIDGE = 0.1
 
 @dataclass(frozen=True)
 class Points:
-    """Compared points, flattened to (P,): what was found and what is allowed."""
+    """Compared points, flattened to (P,): what was found and what is allowed.
+
+    ``random`` points fluctuate; ``regular`` ones rest on many events besides, so that
+    sums of them are normal with the covariance of the batches.
+    """
 
     names: tuple[str, ...]
     times: Floats
@@ -41,6 +48,7 @@ class Points:
     bias: Floats
     scale: Floats
     random: Any
+    regular: Any
     batches: Floats
 
 
@@ -79,22 +87,36 @@ def _columns(ensemble: Ensemble, reference: Reference) -> tuple[list[int], list[
     return [ensemble.names.index(name) for name in reference.names], nearest.tolist()
 
 
-def _standard_errors(ensemble: Ensemble) -> Floats:
-    """Return standard errors (O, T) that allow for rare events not yet seen.
+def _unseen(ensemble: Ensemble) -> Any:
+    """Return where (O, T) events that matter may not have been seen at all.
 
-    With k events of size S seen among n trajectories the error is sqrt(k) S / n; three
-    more could easily have been missed, which adds (3 S / n)^2 to its square. S is what
-    a trajectory was seen to deviate by at most or, where jumps or a mixed initial state
-    have produced few events, the whole range of the observable.
+    That is before each jump operator has fired often, if a member of a mixed initial
+    state is rare, and where jumps have left nothing that fluctuates.
     """
-    moments, n = ensemble.moments, ensemble.n_traj
-    seen = np.maximum(moments.high - moments.mean, moments.mean - moments.low)
-    ranges = np.broadcast_to(ensemble.ranges[:, None], seen.shape)
-    if ensemble.dynamics.jumps or not ensemble.dynamics.initial.pure:
-        few = moments.m2 < RARE_EVENTS * np.square(ranges)
-        seen = np.where(few, ranges, seen)
-    errors: Floats = np.hypot(moments.mcse, 3.0 * seen / n)
-    return errors
+    shape = ensemble.mean.shape
+    few = np.zeros(shape, dtype=bool)
+    if ensemble.dynamics.jumps:
+        few |= (ensemble.jumps < RARE_EVENTS).any(axis=0)
+        few |= ensemble.sd <= ROUNDING * ensemble.ranges[:, None]
+    initial = ensemble.dynamics.initial
+    if not initial.pure:
+        few |= initial.probabilities.min() * ensemble.n_traj < RARE_EVENTS
+    return few
+
+
+def _standard_errors(ensemble: Ensemble) -> Floats:
+    """Return standard errors (O, T) that allow for rare events.
+
+    k events of size S among n trajectories give the error ``sqrt(k) S / n``, too little
+    if k came out small by luck; ``sqrt(k + MISSED) S / n`` stays honest, and is the
+    same where events are many. k is read from the skewness; where nothing may have been
+    seen yet, S is the observable's range.
+    """
+    events = np.maximum(ensemble.moments.events, 1.0)
+    errors = ensemble.mcse * np.sqrt(1 + MISSED / events)
+    unseen = np.sqrt(MISSED) * ensemble.ranges[:, None] / ensemble.n_traj
+    found: Floats = np.hypot(errors, np.where(_unseen(ensemble), unseen, 0.0))
+    return found
 
 
 def compare(ensemble: Ensemble, reference: Reference, bias: Floats | None) -> Points:
@@ -112,6 +134,7 @@ def compare(ensemble: Ensemble, reference: Reference, bias: Floats | None) -> Po
     deterministic = ensemble.deterministic[pick] | (error <= 1e-2 * rounding)
     shape = error.shape
     allowed = np.where(deterministic, rounding, 0.0) + reference.error
+    often = ~_unseen(ensemble)[pick] & (ensemble.moments.events[pick] >= RARE_EVENTS)
     return Points(
         names=reference.names,
         times=reference.times,
@@ -122,27 +145,27 @@ def compare(ensemble: Ensemble, reference: Reference, bias: Floats | None) -> Po
         bias=bias[pick].ravel(),
         scale=np.repeat(scale, shape[1]),
         random=~deterministic.ravel(),
+        regular=(~deterministic & often).ravel(),
         batches=ensemble.batches[:, rows][:, :, columns].reshape(-1, error.size),
     )
 
 
-def standardized(points: Points) -> Floats:
-    """Return Y (B, P) with Y^T Y the correlation of the means of random points."""
-    centered = points.batches[:, points.random]
+def standardized(points: Points, chosen: Any) -> Floats:
+    """Return Y (B, P') with Y^T Y the correlation of the means of chosen points."""
+    centered = points.batches[:, chosen]
     centered = centered - centered.mean(axis=0)
-    norms = np.sqrt(np.square(centered).sum(axis=0))
-    factor: Floats = centered / np.where(norms > 0, norms, 1.0)
+    factor: Floats = centered / np.linalg.norm(centered, axis=0).clip(1e-300)
     return factor
 
 
 def _weighted(label: str, weights: Floats, error: float, points: Points) -> Score:
-    """Return the score of given weights on the standardized random points."""
-    pick = points.random
+    """Return the score of given weights on the standardized regular points."""
+    pick = points.regular
     allowance = (np.abs(points.bias) + points.allowed)[pick] / points.error[pick]
     return Score(
         label=label,
         weights=weights,
-        estimate=float(weights @ (points.delta / points.error.clip(1e-300))[pick]),
+        estimate=float(weights @ (points.delta[pick] / points.error[pick])),
         error=error,
         allowed=float(np.abs(weights) @ allowance),
     )
@@ -156,17 +179,26 @@ def rate_scores(
     Weights (R + ridge)^-1 s, for the sensitivity s in standard errors, are chosen on
     the even batches; their variance is measured on the odd ones, so that it is not too
     small by having been minimized.
+
+    Parameters
+    ----------
+    reference : Reference
+        Has the sensitivities.
+    points : Points
+        All compared points.
+    factor : ndarray, shape (B, P')
+        Standardized batches of the regular points.
     """
     scores: dict[str, Score] = {}
     if factor.shape[0] < 8:
         return scores
     even, odd = (
-        half / np.sqrt(np.square(half).sum(axis=0)).clip(1e-300)
+        half / np.linalg.norm(half, axis=0).clip(1e-300)
         for half in (factor[0::2], factor[1::2])
     )
     gram = even @ even.T + RIDGE * np.eye(even.shape[0])
     for name, slope in reference.sensitivity.items():
-        s = slope.ravel()[points.random] / points.error[points.random]
+        s = slope.ravel()[points.regular] / points.error[points.regular]
         if np.any(s):
             weights = s - even.T @ np.linalg.solve(gram, even @ s)
             weights /= float(weights @ s)
@@ -179,14 +211,14 @@ def rate_scores(
 def mean_scores(points: Points, factor: Floats) -> dict[str, Score]:
     """Return the deviation of each observable's curve, averaged over its times."""
     scores = {}
-    observable, errors = points.observable[points.random], points.error[points.random]
+    errors = points.error[points.regular]
+    observable = points.observable[points.regular]
     for o, name in enumerate(points.names):
         mine = observable == o
         if mine.any():
             weights = np.where(mine, errors, 0.0) / mine.sum()
             error = float(np.linalg.norm(factor @ weights))
             if error > 0:
-                scores[name] = _weighted(
-                    f"the mean of {name!r}", weights, error, points
-                )
+                label = f"the mean of {name!r}"
+                scores[name] = _weighted(label, weights, error, points)
     return scores

@@ -15,7 +15,7 @@ import numpy as np
 
 from stochq.captions import probability
 from stochq.claims import Finding, Limit, Reading, Result
-from stochq.verify import Verdict
+from stochq.verdict import Verdict
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -14,6 +14,7 @@ import numpy as np
 from stochq.arrays import Floats, Operator, adjoint
 from stochq.channels import ComplexWhiteNoise, Dissipator
 from stochq.claims import Case, Claim, Reading
+from stochq.errors import ModelError
 from stochq.model import Model
 from stochq.references import Reference, master_equation
 from stochq.spaces import tls_lowering
@@ -82,6 +83,11 @@ def thermal_pair(
         Observables n_A, n_B, n_A n_B, Re<a^dag b>, the heat currents J_A and J_B from
         the baths and their sum. Names: "bath A", "bath B", "coupling".
 
+    Raises
+    ------
+    ModelError
+        If `coupling` is neither of the two.
+
     Notes
     -----
     Source: document 002, slides 4 to 7.
@@ -99,6 +105,10 @@ def thermal_pair(
     noise = []
     if coupling == "noise":
         noise = [ComplexWhiteNoise(hop, rate=epsilon, name="coupling")]
+    elif coupling != "dissipators":
+        raise ModelError(
+            f"`coupling` must be 'noise' or 'dissipators', but is {coupling!r}"
+        )
     else:
         dissipators += [
             Dissipator(hop, epsilon, name="coupling"),

@@ -119,7 +119,7 @@ def _climb(flow, v, level, limit, trial):
 
 @kernel
 def _jump(flow, v, uniform, out):
-    """Replace v by c v, normalized, with c chosen at the rates |c v|^2."""
+    """Replace v by c v, normalized; choose c at the rates |c v|^2 and return which."""
     dim = v.shape[0]
     passed = np.empty(flow.channels)
     total = 0.0
@@ -135,10 +135,11 @@ def _jump(flow, v, uniform, out):
     norm = np.sqrt(_square(out))
     for i in range(dim):
         v[i] = out[i] / norm
+    return chosen
 
 
 @kernel
-def _carry(flow, v, duration, clock, draw, key, trajectory, work, residual):
+def _carry(flow, v, duration, clock, draw, key, trajectory, work, tally):
     """Carry one ket through `duration`, with all its jumps; return clock and draw."""
     a, b, c = work[0], work[1], work[2]
     left = duration
@@ -147,13 +148,15 @@ def _carry(flow, v, duration, clock, draw, key, trajectory, work, residual):
             _matvec(flow.left, 0, v, a)
             t, miss, due = _waiting_time(flow, a, clock, left, b, c)
             _matvec(flow.right, 0, b, v)
-            residual[0] = max(residual[0], miss)
+            tally.residual[0] = max(tally.residual[0], miss)
         else:
             t, due = _climb(flow, v, clock, left, a)
         if not due:
             return clock, draw
         uniform, fresh = uniform_pair(key, trajectory, draw)
-        _jump(flow, v, uniform, a)
+        chosen = _jump(flow, v, uniform, a)
+        if trajectory < tally.n_traj:
+            tally.jumps[chosen] += 1
         clock = fresh
         draw += 1
         left -= t
@@ -162,7 +165,7 @@ def _carry(flow, v, duration, clock, draw, key, trajectory, work, residual):
 
 
 @kernel
-def _kick(flow, x, duration, step, first_row, clock, draws, key, trajectory, y):  # noqa: C901
+def _kick(flow, x, duration, step, first_row, clock, draws, key, trajectory, y, tally):  # noqa: C901
     """Carry all lanes of one trajectory through `duration` with its kicks.
 
     Kicks come at the total rate Gamma whatever the state, so the waiting time is
@@ -186,6 +189,8 @@ def _kick(flow, x, duration, step, first_row, clock, draws, key, trajectory, y):
             if passed > uniform * total:
                 chosen = k
                 break
+        if trajectory[0] < tally.n_traj:
+            tally.jumps[chosen] += 1
         apply_matrix(flow.jumps, chosen * dim, x, y)
         scale = 1.0 / np.sqrt(flow.weights[chosen])
         for i in range(dim):
@@ -224,7 +229,7 @@ def _rotate(flow, x, t, y):
 @kernel
 def flow_lanes(
     flow, x, shared, duration, step, first_row, clock, draws, key, trajectory, y,
-    square, work, residual,
+    square, work, tally,
 ):  # fmt: skip
     """Carry a group of lanes through the flow for one duration, jumps included.
 
@@ -233,7 +238,9 @@ def flow_lanes(
     jump to jump one by one.
     """
     if flow.channels > 0 and shared:
-        _kick(flow, x, duration, step, first_row, clock, draws, key, trajectory, y)
+        _kick(
+            flow, x, duration, step, first_row, clock, draws, key, trajectory, y, tally
+        )
         return
     dim, lanes = x.shape[1], x.shape[2]
     apply_matrix(step, first_row, x, y)
@@ -246,7 +253,7 @@ def flow_lanes(
                     v[i] = complex(x[0, i, w], x[1, i, w])
                 clock[w], draws[w] = _carry(
                     flow, v, duration, clock[w], draws[w], key, trajectory[w], work,
-                    residual,
+                    tally,
                 )  # fmt: skip
                 for i in range(dim):
                     y[0, i, w] = v[i].real

@@ -8,7 +8,8 @@ is an orbital matrix with one column.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -28,6 +29,7 @@ from stochq.structure import Quadratic
 __all__ = [
     "ATOM",
     "Lanes",
+    "Tally",
     "apply_matrix",
     "clear",
     "copy",
@@ -40,6 +42,24 @@ __all__ = [
 
 #: Trajectories per atom; atoms are the unit of work, of merging and of checkpoints.
 ATOM = 64
+
+
+class Tally(NamedTuple):
+    """What an integration reports beside the states.
+
+    Attributes
+    ----------
+    jumps : ndarray of int, shape (channels,)
+        Jumps so far by operator, of all trajectories below `n_traj` together.
+    residual : ndarray, shape (1,)
+        Largest |ln(squared norm / clock)| at a solved jump time.
+    n_traj : int
+        Trajectories that count; lanes beyond them only fill up the last atom.
+    """
+
+    jumps: Ints
+    residual: Floats
+    n_traj: int
 
 
 @dataclass
@@ -60,8 +80,8 @@ class Lanes:
         Noise normals drawn so far by every trajectory.
     shared : bool
         Whether all lanes of a group are one trajectory.
-    residual : ndarray, shape (1,)
-        Largest |ln(squared norm / clock)| at a solved jump time.
+    tally : Tally
+        Jumps so far and the accuracy of their times.
     """
 
     x: Floats
@@ -69,8 +89,8 @@ class Lanes:
     clock: Floats
     draws: Ints
     shared: bool
+    tally: Tally
     position: int = 0
-    residual: Floats = field(default_factory=lambda: np.zeros(1))
 
     @property
     def dim(self) -> int:
@@ -97,13 +117,15 @@ def _first_uniforms(seed: int, purpose: Purpose, trajectories: Ints) -> Floats:
     return out
 
 
-def load(state: State, seed: int, first_atom: int, atoms: int) -> Lanes:
+def load(state: State, tally: Tally, seed: int, first_atom: int, atoms: int) -> Lanes:
     """Return `atoms` atoms of trajectories at their initial state.
 
     Parameters
     ----------
     state : Kets or Orbitals
         What they start from; mixtures are sampled.
+    tally : Tally
+        Where to count.
     seed : int
         Addresses all random numbers, with the trajectory's number.
     first_atom : int
@@ -127,6 +149,7 @@ def load(state: State, seed: int, first_atom: int, atoms: int) -> Lanes:
         clock=np.repeat(clock, state.columns).reshape(shape),
         draws=np.ones_like(owners),
         shared=state.one_body,
+        tally=tally,
     )
 
 

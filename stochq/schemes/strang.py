@@ -77,7 +77,7 @@ class Keys(NamedTuple):
 
 @kernel
 def _advance(
-    x, trajectory, clock, draws, residual, shared, position, flow, step, kind,
+    x, trajectory, clock, draws, tally, shared, position, flow, step, kind,
     factors, program, h, count, keys,
 ):  # fmt: skip
     """Take `count` steps of length h with every group of lanes; return the position.
@@ -110,7 +110,7 @@ def _advance(
                     row = (2 * kind + (1 if halved else 0)) * dim
                     flow_lanes(
                         flow, x[g], shared, duration, step, row, clock[g], draws[g],
-                        keys.jumps, trajectory[g], y, square, vectors, residual,
+                        keys.jumps, trajectory[g], y, square, vectors, tally,
                     )  # fmt: skip
                 else:
                     pos = noise_factor(
@@ -137,7 +137,7 @@ class _Splitting:
         """Carry all lanes through one interval between output times."""
         kind = self.grid.kind[interval]
         lanes.position = _advance(
-            lanes.x, lanes.trajectory, lanes.clock, lanes.draws, lanes.residual,
+            lanes.x, lanes.trajectory, lanes.clock, lanes.draws, lanes.tally,
             lanes.shared, lanes.position, self.flow, self.step, kind, self.factors,
             self.program, self.grid.lengths[kind], self.grid.counts[interval],
             self.keys,

@@ -45,6 +45,12 @@ class Kets:
         return self.weights.size == 1
 
     @property
+    def probabilities(self) -> Floats:
+        """Probability of each member of the mixture, shape (M,)."""
+        shares: Floats = self.weights / self.weights.sum()
+        return shares
+
+    @property
     def columns(self) -> int:
         """Columns of one trajectory's state: a ket has one."""
         return 1

@@ -73,6 +73,11 @@ class Orbitals:
         return True
 
     @property
+    def probabilities(self) -> Floats:
+        """Probability of the one member of the mixture, shape (1,)."""
+        return np.ones(1)
+
+    @property
     def columns(self) -> int:
         """Columns of one trajectory's state: one per fermion."""
         return self.particles

@@ -70,6 +70,8 @@ class Verdict:
         Estimated relative error of each named rate, and its standard error.
     bias : float
         Largest step bias, in standard errors at the same point (NaN if unknown).
+    step_bias : ndarray, shape (O, T)
+        The step bias allowed for, in each observable's unit (NaN if unknown).
     critical_z : float
         Deviation at which p = alpha.
     z : ndarray, shape (O, T)
@@ -95,6 +97,7 @@ class Verdict:
     detectable_rate: Mapping[str, float]
     rate_error: Mapping[str, tuple[float, float]]
     bias: float
+    step_bias: Floats
     critical_z: float
     z: Floats
     names: tuple[str, ...]
@@ -164,9 +167,11 @@ def _shift(points: Points, means: Mapping[str, Score], reach: float) -> float:
     worst = 0.0
     for o, name in enumerate(points.names):
         mine = points.observable == o
-        size = float(points.allowed[mine].max())
         if name in means:
             size = reach * means[name].error + means[name].allowed
+        else:  # no point rests on many events: take the points one by one
+            each = reach * points.error * points.random + np.abs(points.bias)
+            size = float((each + points.allowed)[mine].max())
         worst = max(worst, size / float(points.scale[mine][0]))
     return worst
 
@@ -247,7 +252,7 @@ def verify(
     n = ensemble.n_traj
     excess = np.abs(points.delta) - np.abs(points.bias) - points.allowed
     broken = ~points.random & (excess > 0)
-    factor = standardized(points)
+    factor = standardized(points, points.regular)
     means = mean_scores(points, factor)
     rates = rate_scores(reference, points, factor)
     scores = [*means.values(), *rates.values()]
@@ -256,7 +261,7 @@ def verify(
     score_z = _normal_equivalent(
         np.array([score.z for score in scores]), max(factor.shape[0] // 2 - 1, 1)
     )
-    law = _joint_law(factor, scores)
+    law = _joint_law(points, factor, scores)
     critical = law.quantile(alpha) if law else 0.0
     max_z = max(float(z.max()), float(score_z.max(initial=0.0)))
     p_value = law.tail(max_z) if law else 1.0
@@ -275,6 +280,7 @@ def verify(
     if shift > resolution:
         reasons.append(_remedy(shift, resolution, points, means, n))
     failed = p_value < alpha
+    shape = (len(points.names), points.times.size)
     return Verdict(
         status="fail" if failed else "inconclusive" if reasons else "pass",
         p_value=p_value,
@@ -284,8 +290,9 @@ def verify(
         detectable_rate={k: reach * s.error + s.allowed for k, s in rates.items()},
         rate_error={k: (s.estimate, s.error) for k, s in rates.items()},
         bias=np.nan if known is None else float((np.abs(points.bias) / errors).max()),
+        step_bias=points.bias.reshape(shape) + (np.nan if known is None else 0.0),
         critical_z=critical,
-        z=(points.delta / errors).reshape(len(points.names), points.times.size),
+        z=(points.delta / errors).reshape(shape),
         names=points.names,
         times=points.times,
         alpha=alpha,
@@ -295,11 +302,11 @@ def verify(
     )
 
 
-def _joint_law(factor: Floats, scores: list[Score]) -> MaxLaw | None:
+def _joint_law(points: Points, factor: Floats, scores: list[Score]) -> MaxLaw | None:
     """Return the law of the largest deviation over points and scores."""
-    if not factor.shape[1]:
+    if not points.random.any():
         return None
-    columns = [factor]
+    columns = [standardized(points, points.random)]
     for score in scores:
         column = factor @ score.weights
         columns.append((column / np.linalg.norm(column))[:, None])
