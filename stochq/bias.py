@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from stochq.arrays import Complexes, Floats, Operator, adjoint
+from stochq.arrays import Complexes, Floats, Operator
 from stochq.lowering import Dynamics
 from stochq.schemes import EulerMaruyama, Exact, Heun, Scheme
 from stochq.schemes.flow import propagators
@@ -224,10 +224,10 @@ def _averages(dynamics: Dynamics, grid: StepGrid, scheme: Scheme, parts: int) ->
     """Return the scheme's exact means (O, T) with every step cut into `parts`."""
     maps: dict[tuple[int, int], Map] = {}
     rho = dynamics.initial.density_matrix()[None]
-    observables = [adjoint(o) for o in dynamics.observables]
+    observables = dynamics.observables
 
     def expectations(state: Complexes) -> list[float]:
-        return [float(o.conj().multiply(state[0].T).sum().real) for o in observables]
+        return [float(o.multiply(state[0].T).sum().real) for o in observables]
 
     means = [expectations(rho)]
     for kind, count in zip(grid.kind, grid.counts, strict=True):

@@ -76,7 +76,10 @@ def default_scheme(dynamics: Dynamics, times: Floats, n_traj: int) -> Scheme:
         return Exact()
     if times.size < 2:
         return Strang(dt=1.0)
-    ranges = np.maximum(observable_ranges(dynamics), 1e-300)
+    ranges = observable_ranges(dynamics)
+    sizes = np.array([np.abs(o.data).max(initial=0.0) for o in dynamics.observables])
+    # what is the same in every state needs no step at all
+    ranges = np.where(ranges > 1e-9 * sizes, ranges, np.inf)
     rough = _largest_step(dynamics, times, 0.01 * ranges)
     if rough is None:
         return Strang(min(float(np.diff(times).max()), _heuristic_dt(dynamics)))

@@ -183,14 +183,16 @@ def _deterministic(dynamics: Dynamics, n_times: int, unitary: bool) -> Any:
 
 
 def _generic_combination(dynamics: Dynamics) -> Any:
-    """Return a combination of all operators that move the state.
+    """Return a combination of all operators that move the state, each of size 1.
 
-    With generic coefficients (square roots of primes would do; these are irrational
-    multiples mod 1) a matrix commutes with it only if it commutes with each of them.
+    Its coefficients are generic (multiples of the golden ratio, mod 1): a matrix
+    commutes with the combination only if it commutes with every one of them.
     """
-    total = dynamics.hamiltonian
-    for k, operator in enumerate((*dynamics.noise, *dynamics.jumps)):
-        total = total + (0.5 + (k + 1) * 0.6180339887498949 % 1.0) * operator
+    total = 0.0 * dynamics.hamiltonian
+    movers = (dynamics.hamiltonian, *dynamics.noise, *dynamics.jumps)
+    for k, operator in enumerate(m for m in movers if m.nnz):
+        size = float(np.abs(operator.data).max())
+        total = total + (0.5 + (k + 1) * 0.6180339887498949 % 1.0) / size * operator
     return total.tocsr()
 
 

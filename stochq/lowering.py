@@ -117,7 +117,7 @@ def _independent_channels(noise: WhiteNoise) -> list[Operator]:
     for block in range(count):
         members = np.flatnonzero(block_of == block)
         weights, vectors = np.linalg.eigh(noise.covariance[np.ix_(members, members)])
-        floor = DEGENERACY_TOLERANCE * max(float(weights[-1]), 0.0)
+        floor = 8 * np.finfo(float).eps * members.size * max(float(weights[-1]), 0.0)
         for weight, vector in zip(weights, vectors.T, strict=True):
             if weight > floor:
                 factors = np.sqrt(weight) * vector
@@ -290,11 +290,15 @@ def lower(model: Model, unraveling: Mapping[str, Choice] | None = None) -> Dynam
     def cut(operator: Operator) -> Operator:
         return operator if basis.size == model.dim else operator[basis][:, basis]
 
+    noise = [L for L in map(cut, noise) if _is_nonzero(L)]
+    jumps = [(name, cut(c)) for name, c in jumps]
+    jumps = [(name, c) for name, c in jumps if _is_nonzero(c)]
+
     return Dynamics(
         model=model,
         hamiltonian=cut(model.hamiltonian),
-        noise=tuple(cut(L) for L in noise),
-        jumps=tuple(cut(c) for _, c in jumps),
+        noise=tuple(noise),
+        jumps=tuple(c for _, c in jumps),
         jump_names=tuple(name for name, _ in jumps),
         unraveling={name: type(choice).__name__ for name, choice in choices.items()},
         initial=model.initial.restricted(basis),

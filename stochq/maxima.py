@@ -40,7 +40,7 @@ class MaxLaw:
     """
 
     def __init__(self, factor: Floats) -> None:
-        # the same draws for every threshold: one deterministic, monotone tail
+        # the same draws for every threshold: the tail is deterministic
         rng = np.random.default_rng(0)
         self.points = factor.shape[1]
         draws = int(np.clip(CAPACITY // self.points, 200, DRAWS))

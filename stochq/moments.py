@@ -22,7 +22,7 @@ BATCHES = 512
 
 @dataclass(frozen=True)
 class Moments:
-    """Count, mean and sums of powers of deviations of an array of quantities.
+    """Count, mean, sums of powers of deviations and extremes of quantities.
 
     Attributes
     ----------
@@ -34,12 +34,16 @@ class Moments:
         Sum over trajectories of (value - mean)^2.
     m3 : ndarray
         Sum over trajectories of (value - mean)^3.
+    low, high : ndarray
+        Smallest and largest value.
     """
 
     count: int
     mean: Floats
     m2: Floats
     m3: Floats
+    low: Floats
+    high: Floats
 
     @classmethod
     def of(cls, values: Floats) -> Moments:
@@ -51,6 +55,8 @@ class Moments:
             mean=mean,
             m2=np.square(deviations).sum(axis=-1),
             m3=(np.square(deviations) * deviations).sum(axis=-1),
+            low=values.min(axis=-1),
+            high=values.max(axis=-1),
         )
 
     def merge(self, other: Moments) -> Moments:
@@ -62,7 +68,8 @@ class Moments:
         m2 = self.m2 + other.m2 + np.square(delta) * (a * b / n)
         m3 = self.m3 + other.m3 + delta**3 * (a * b * (a - b) / n**2)
         m3 = m3 + 3 * delta * (a * other.m2 - b * self.m2) / n
-        return Moments(n, mean, m2, m3)
+        low, high = np.minimum(self.low, other.low), np.maximum(self.high, other.high)
+        return Moments(n, mean, m2, m3, low, high)
 
     @property
     def sd(self) -> Floats:

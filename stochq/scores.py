@@ -24,6 +24,9 @@ ROUNDING = 1e-9
 #: Below this number of events a mean is not taken for normal, nor as fully seen.
 RARE_EVENTS = 400
 
+#: Fewer events than this may stand for others that were missed altogether.
+FEW = 25
+
 #: How many more events could have been missed, in the square of an error.
 MISSED = 16
 
@@ -35,17 +38,18 @@ RIDGE = 0.1
 class Points:
     """Compared points, flattened to (P,): what was found and what is allowed.
 
-    ``random`` points fluctuate; ``regular`` ones rest on many events besides, so that
+    ``cells`` indexes them in the ensemble; ``random`` points fluctuate; ``regular``
+    ones rest on many events besides, so that
     sums of them are normal with the covariance of the batches.
     """
 
     names: tuple[str, ...]
     times: Floats
+    cells: Any
     observable: Any
     delta: Floats
     error: Floats
     allowed: Floats
-    bias: Floats
     scale: Floats
     random: Any
     regular: Any
@@ -78,8 +82,10 @@ def _columns(ensemble: Ensemble, reference: Reference) -> tuple[list[int], list[
         )
     spacing = np.abs(ensemble.times[:, None] - reference.times[None, :])
     nearest = spacing.argmin(axis=0)
-    scale = max(float(np.abs(ensemble.times).max()), 1e-300)
-    if (spacing.min(axis=0) > 1e-9 * scale).any():
+    gaps = np.diff(ensemble.times, append=np.inf)[nearest]
+    gaps = np.minimum(gaps, np.diff(ensemble.times, prepend=-np.inf)[nearest])
+    slack = np.minimum(1e-9 * np.abs(ensemble.times).max(), 1e-3 * gaps)
+    if (spacing.min(axis=0) > slack).any():
         raise ModelError(
             "`reference` must have times that the ensemble has, but "
             f"{reference.times[spacing.min(axis=0).argmax()]:g} is not among them"
@@ -87,21 +93,31 @@ def _columns(ensemble: Ensemble, reference: Reference) -> tuple[list[int], list[
     return [ensemble.names.index(name) for name in reference.names], nearest.tolist()
 
 
-def _unseen(ensemble: Ensemble) -> Any:
-    """Return where (O, T) events that matter may not have been seen at all.
+def _event_size(ensemble: Ensemble) -> Floats:
+    """Return how much one event may move a trajectory's value, shape (O, 1).
 
-    That is before each jump operator has fired often, if a member of a mixed initial
-    state is rare, and where jumps have left nothing that fluctuates.
+    That is the largest deviation that any trajectory had at any time; or the range of
+    the observable, if some jump operator or member of a mixed initial state has come up
+    too seldom to have shown what it does.
     """
-    shape = ensemble.mean.shape
-    few = np.zeros(shape, dtype=bool)
-    if ensemble.dynamics.jumps:
-        few |= (ensemble.jumps < RARE_EVENTS).any(axis=0)
-        few |= ensemble.sd <= ROUNDING * ensemble.ranges[:, None]
-    initial = ensemble.dynamics.initial
-    if not initial.pure:
-        few |= initial.probabilities.min() * ensemble.n_traj < RARE_EVENTS
-    return few
+    moments, dynamics = ensemble.moments, ensemble.dynamics
+    counts = [*ensemble.jumps[:, -1], *(dynamics.initial.probabilities * moments.count)]
+    if min(counts) < RARE_EVENTS:
+        return ensemble.ranges[:, None]
+    seen = np.maximum(moments.high - moments.mean, moments.mean - moments.low)
+    largest: Floats = seen.max(axis=1, keepdims=True)
+    return largest
+
+
+def _unseen(ensemble: Ensemble) -> Any:
+    """Return where (O, T) events may matter that have not been seen.
+
+    Jumps and mixtures come in events; where all that was seen amounts to few of them,
+    as many again may be missing.
+    """
+    dynamics = ensemble.dynamics
+    eventful = bool(dynamics.jumps) or not dynamics.initial.pure
+    return eventful & (ensemble.moments.m2 < FEW * np.square(_event_size(ensemble)))
 
 
 def _standard_errors(ensemble: Ensemble) -> Floats:
@@ -109,21 +125,32 @@ def _standard_errors(ensemble: Ensemble) -> Floats:
 
     k events of size S among n trajectories give the error ``sqrt(k) S / n``, too little
     if k came out small by luck; ``sqrt(k + MISSED) S / n`` stays honest, and is the
-    same where events are many. k is read from the skewness; where nothing may have been
-    seen yet, S is the observable's range.
+    same where events are many. k is read from the skewness, and S added where events
+    may not have been seen at all.
     """
     events = np.maximum(ensemble.moments.events, 1.0)
     errors = ensemble.mcse * np.sqrt(1 + MISSED / events)
-    unseen = np.sqrt(MISSED) * ensemble.ranges[:, None] / ensemble.n_traj
-    found: Floats = np.hypot(errors, np.where(_unseen(ensemble), unseen, 0.0))
+    missed = np.sqrt(MISSED) * _event_size(ensemble) / ensemble.n_traj
+    found: Floats = np.hypot(errors, np.where(_unseen(ensemble), missed, 0.0))
     return found
 
 
-def compare(ensemble: Ensemble, reference: Reference, bias: Floats | None) -> Points:
-    """Return the deviations of all points that the reference covers."""
+def compare(
+    ensemble: Ensemble, reference: Reference, bias: Floats, bound: Floats
+) -> Points:
+    """Return the deviations of all points that the reference covers.
+
+    Parameters
+    ----------
+    ensemble, reference
+        What is compared.
+    bias : ndarray, shape (O, T)
+        Known step bias, taken off the deviations.
+    bound : ndarray, shape (O, T)
+        Size of what else may be wrong with the means.
+    """
     rows, columns = _columns(ensemble, reference)
     pick = np.ix_(rows, columns)
-    bias = np.zeros_like(ensemble.mean) if bias is None else bias
     ranges = ensemble.ranges[rows]
     spread = ensemble.sd[pick].max(axis=1)
     scale = np.maximum(np.abs(reference.values).max(axis=1), spread)
@@ -133,16 +160,16 @@ def compare(ensemble: Ensemble, reference: Reference, bias: Floats | None) -> Po
     error = _standard_errors(ensemble)[pick]
     deterministic = ensemble.deterministic[pick] | (error <= 1e-2 * rounding)
     shape = error.shape
-    allowed = np.where(deterministic, rounding, 0.0) + reference.error
+    allowed = np.where(deterministic, rounding, 0.0) + reference.error + bound[pick]
     often = ~_unseen(ensemble)[pick] & (ensemble.moments.events[pick] >= RARE_EVENTS)
     return Points(
         names=reference.names,
         times=reference.times,
+        cells=pick,
         observable=np.repeat(np.arange(shape[0]), shape[1]),
-        delta=(ensemble.mean[pick] - reference.values).ravel(),
+        delta=(ensemble.mean[pick] - bias[pick] - reference.values).ravel(),
         error=error.ravel(),
         allowed=allowed.ravel(),
-        bias=bias[pick].ravel(),
         scale=np.repeat(scale, shape[1]),
         random=~deterministic.ravel(),
         regular=(~deterministic & often).ravel(),
@@ -161,7 +188,7 @@ def standardized(points: Points, chosen: Any) -> Floats:
 def _weighted(label: str, weights: Floats, error: float, points: Points) -> Score:
     """Return the score of given weights on the standardized regular points."""
     pick = points.regular
-    allowance = (np.abs(points.bias) + points.allowed)[pick] / points.error[pick]
+    allowance = points.allowed[pick] / points.error[pick]
     return Score(
         label=label,
         weights=weights,

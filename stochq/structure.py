@@ -132,10 +132,15 @@ def blocks(operator: Operator) -> list[Ints]:
 
 
 def commute(one: Operator, other: Operator) -> bool:
-    """Tell whether two operators commute, to rounding."""
-    commutator = one @ other - other @ one
-    scale = float(np.abs(one.data).max() * np.abs(other.data).max())
-    return bool(np.abs(commutator.data).max(initial=0.0) <= ROUNDING * scale)
+    """Tell whether two operators commute, to the rounding of each matrix element.
+
+    The rounding of an element is that of its terms: a weak coupling is not
+    hidden by large energies elsewhere.
+    """
+    commutator = abs(one @ other - other @ one)
+    rounding = ROUNDING * (abs(one) @ abs(other) + abs(other) @ abs(one))
+    excess = commutator - rounding
+    return bool(excess.data.max(initial=0.0) <= 0.0)
 
 
 def spectral_range(operator: Operator) -> tuple[Floats, float]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from scipy.special import ndtri
@@ -36,6 +36,9 @@ __all__ = ["Verdict", "verify"]
 
 #: Probability with which a fault of the detectable size is caught.
 POWER = 0.99
+
+#: Relative error allowed for in an exact step bias.
+BIAS_UNCERTAINTY = 0.1
 
 #: Fewer trajectories than this never pass: their own errors are not known well enough.
 FEWEST = 100
@@ -71,12 +74,13 @@ class Verdict:
     bias : float
         Largest step bias, in standard errors at the same point (NaN if unknown).
     step_bias : ndarray, shape (O, T)
-        The step bias allowed for, in each observable's unit (NaN if unknown).
+        The exact step bias that was taken off, in each observable's unit (NaN if
+        unknown, 0 where a bound was given instead).
     critical_z : float
         Deviation at which p = alpha.
     z : ndarray, shape (O, T)
-        Signed deviation of every compared point in standard errors; the step bias is
-        not taken off.
+        Signed deviation of every compared point in standard errors, beyond the step
+        bias.
     names : tuple of str
         Compared observables, the rows of `z`.
     times : ndarray, shape (T,) [time]
@@ -118,9 +122,12 @@ class Verdict:
         if np.isnan(self.bias):
             lines.append("step bias: unknown")
         elif self.bias == 0:
-            lines.append("step bias: none, the scheme has no step error")
+            lines.append("step bias: none")
         else:
-            lines.append(f"step bias: at most {self.bias:.2f} standard errors, allowed")
+            lines.append(
+                f"step bias: at most {self.bias:.2f} standard errors, computed exactly "
+                "and taken off"
+            )
         lines.append(
             f"would have caught: a shift of {self.detectable_shift:.2%} of scale "
             f"(asked for: {self.resolution:.2%})"
@@ -138,20 +145,31 @@ class Verdict:
         return self.explain().splitlines()[0]
 
 
-def _as_bias(bias: Any, ensemble: Ensemble) -> Floats | None:
-    """Return the step bias (O, T): given, computed exactly, or None if unknown."""
+class _Bias(NamedTuple):
+    """Step bias (O, T): what is known of it, and what may be wrong with that."""
+
+    known: Floats
+    bound: Floats
+    unknown: bool
+
+
+def _step_bias(bias: Any, ensemble: Ensemble) -> _Bias:
+    """Return the exact step bias, or the bound given in its place."""
+    zero = np.zeros_like(ensemble.mean)
     if bias is None:
-        return step_bias(ensemble.dynamics, ensemble.times, ensemble.scheme)
-    array = np.asarray(bias, dtype=np.float64)
+        exact = step_bias(ensemble.dynamics, ensemble.times, ensemble.scheme)
+        if exact is None or not np.isfinite(exact).all():
+            return _Bias(zero, zero, True)
+        return _Bias(exact, BIAS_UNCERTAINTY * np.abs(exact), False)
+    array = np.abs(np.asarray(bias, dtype=np.float64))
     if not np.isfinite(array).all():
         raise ModelError("`bias` must be finite, but contains NaN or infinity")
-    try:
-        return np.broadcast_to(array, ensemble.mean.shape).copy()
-    except ValueError as error:
+    if array.ndim and array.shape != zero.shape:
         raise ModelError(
-            f"`bias` must be a number or have shape {ensemble.mean.shape}, "
+            f"`bias` must be a number or have shape {zero.shape}, "
             f"but has shape {array.shape}"
-        ) from error
+        )
+    return _Bias(zero, zero + array, False)
 
 
 def _normal_equivalent(z: Floats, freedom: Any) -> Floats:
@@ -170,33 +188,63 @@ def _shift(points: Points, means: Mapping[str, Score], reach: float) -> float:
         if name in means:
             size = reach * means[name].error + means[name].allowed
         else:  # no point rests on many events: take the points one by one
-            each = reach * points.error * points.random + np.abs(points.bias)
-            size = float((each + points.allowed)[mine].max())
+            each = reach * points.error * points.random + points.allowed
+            size = float(each[mine].max())
         worst = max(worst, size / float(points.scale[mine][0]))
     return worst
 
 
-def _remedy(
-    found: float, asked: float, points: Points, means: Mapping[str, Score], n: int
-) -> str:
-    """Say how many trajectories, or what step, would reach the resolution."""
-    step = max(
-        (
-            means[name].allowed / float(points.scale[points.observable == o][0])
-            for o, name in enumerate(points.names)
-            if name in means
-        ),
-        default=0.0,
-    )
-    if step > 0.5 * asked:
-        return (
-            f"inconclusive: the step bias alone is {step:.2%} of scale; "
-            "use a smaller dt"
+def _reasons(
+    ensemble: Ensemble, bias: _Bias, points: Points, shift: float, resolution: float
+) -> list[str]:
+    """Say why a run that does not fail cannot pass either, and what would help."""
+    reasons, n = [], ensemble.n_traj
+    if bias.unknown:
+        reasons.append(
+            "inconclusive: the step bias is unknown for a model of this size; "
+            "pass `bias=`, for example the difference to a run with dt/2"
         )
-    needed = n * ((found - step) / (asked - step)) ** 2
-    return (
-        f"inconclusive: a shift below {found:.2%} of scale would go unnoticed; about "
-        f"{needed:.2g} trajectories would resolve {asked:.2%}"
+    if n < FEWEST:
+        reasons.append(f"inconclusive: fewer than {FEWEST} trajectories")
+    if shift > resolution:
+        floor = float((points.allowed / points.scale).max())
+        if floor > 0.5 * resolution:
+            reasons.append(
+                f"inconclusive: the step bias alone leaves {floor:.2%} of scale open; "
+                "use a smaller dt"
+            )
+        else:
+            needed = n * ((shift - floor) / (resolution - floor)) ** 2
+            reasons.append(
+                f"inconclusive: a shift below {shift:.2%} of scale would go unnoticed; "
+                f"about {needed:.2g} trajectories would resolve {resolution:.2%}"
+            )
+    return reasons
+
+
+def _diverged(
+    ensemble: Ensemble, reference: Reference, alpha: float, resolution: float
+) -> Verdict:
+    """Return the verdict on an ensemble whose means are not finite."""
+    nothing = np.full(reference.values.shape, np.nan)
+    return Verdict(
+        status="fail",
+        p_value=0.0,
+        max_z=np.inf,
+        where="means that are not finite: the scheme diverged, use a smaller dt",
+        detectable_shift=np.inf,
+        detectable_rate={},
+        rate_error={},
+        bias=np.nan,
+        step_bias=nothing,
+        critical_z=np.nan,
+        z=nothing,
+        names=reference.names,
+        times=reference.times,
+        alpha=alpha,
+        resolution=resolution,
+        n_traj=ensemble.n_traj,
+        reasons=(),
     )
 
 
@@ -210,7 +258,7 @@ def verify(
 ) -> Verdict:
     r"""Judge an ensemble against a reference.
 
-    .. math:: z_i = \frac{|\bar O_i - O_i^{\rm ref}| - |b_i|}{\sigma_i}, \qquad
+    .. math:: z_i = \frac{|\bar O_i - b_i - O_i^{\rm ref}|}{\sigma_i}, \qquad
         p = P\bigl(\max_i |Z_i| > \max_i z_i\bigr),\quad Z \sim N(0, R)
 
     over all observables, times and named rates i, with standard errors sigma, step
@@ -230,9 +278,10 @@ def verify(
         The shift of an observable's curve, in units of its scale, that must be
         detectable; a run that could not have seen it is inconclusive.
     bias : float or array_like, shape (O, T), optional
-        Step bias to allow for, in each observable's unit. By default it is computed
-        exactly from the averaged step; where that is out of reach the verdict cannot be
-        "pass" without it.
+        Bound on the step bias, in each observable's unit. By default the bias is
+        computed exactly from the averaged step and taken off, with a tenth of it
+        allowed for as error; where that is out of reach the verdict cannot be "pass"
+        without a bound.
 
     Returns
     -------
@@ -247,17 +296,18 @@ def verify(
     for name, value in (("alpha", alpha), ("resolution", resolution)):
         if not 0 < value < 1:
             raise ModelError(f"`{name}` must be between 0 and 1, but is {value}")
-    known = _as_bias(bias, ensemble)
-    points = compare(ensemble, reference, known)
-    n = ensemble.n_traj
-    excess = np.abs(points.delta) - np.abs(points.bias) - points.allowed
+    if not (np.isfinite(ensemble.mean).all() and np.isfinite(ensemble.sd).all()):
+        return _diverged(ensemble, reference, alpha, resolution)
+    biases = _step_bias(bias, ensemble)
+    points = compare(ensemble, reference, biases.known, biases.bound)
+    excess = np.abs(points.delta) - points.allowed
     broken = ~points.random & (excess > 0)
     factor = standardized(points, points.regular)
     means = mean_scores(points, factor)
     rates = rate_scores(reference, points, factor)
     scores = [*means.values(), *rates.values()]
     errors = np.where(points.random & (points.error > 0), points.error, np.inf)
-    z = _normal_equivalent(excess / errors, n - 1)
+    z = _normal_equivalent(excess / errors, ensemble.n_traj - 1)
     score_z = _normal_equivalent(
         np.array([score.z for score in scores]), max(factor.shape[0] // 2 - 1, 1)
     )
@@ -269,18 +319,11 @@ def verify(
         max_z, p_value = np.inf, 0.0
     reach = critical + float(ndtri(POWER))
     shift = _shift(points, means, reach)
-    reasons = []
-    if known is None:
-        reasons.append(
-            "inconclusive: the step bias is unknown for a model of this size; "
-            "pass `bias=`, for example the difference to a run with dt/2"
-        )
-    if n < FEWEST:
-        reasons.append(f"inconclusive: fewer than {FEWEST} trajectories")
-    if shift > resolution:
-        reasons.append(_remedy(shift, resolution, points, means, n))
+    reasons = _reasons(ensemble, biases, points, shift, resolution)
     failed = p_value < alpha
     shape = (len(points.names), points.times.size)
+    known = biases.known if not biases.unknown else np.full_like(biases.known, np.nan)
+    taken = known[points.cells].reshape(shape)
     return Verdict(
         status="fail" if failed else "inconclusive" if reasons else "pass",
         p_value=p_value,
@@ -289,15 +332,15 @@ def verify(
         detectable_shift=shift,
         detectable_rate={k: reach * s.error + s.allowed for k, s in rates.items()},
         rate_error={k: (s.estimate, s.error) for k, s in rates.items()},
-        bias=np.nan if known is None else float((np.abs(points.bias) / errors).max()),
-        step_bias=points.bias.reshape(shape) + (np.nan if known is None else 0.0),
+        bias=float((np.abs(taken).ravel() / errors).max()),
+        step_bias=taken,
         critical_z=critical,
         z=(points.delta / errors).reshape(shape),
         names=points.names,
         times=points.times,
         alpha=alpha,
         resolution=resolution,
-        n_traj=n,
+        n_traj=ensemble.n_traj,
         reasons=() if failed else tuple(reasons),
     )
 

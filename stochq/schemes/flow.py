@@ -21,7 +21,7 @@ from stochq.structure import Sparse, blocks, pack
 __all__ = ["RUNGS", "JumpFlow", "flow_generator", "jump_flow", "propagators"]
 
 #: Condition number of the eigenvectors above which the ladder replaces them.
-CONDITION_LIMIT = 1e6
+CONDITION_LIMIT = 1e4
 
 #: Rungs of the ladder of propagators: durations D, D/2, ..., D/2^48.
 RUNGS = 48

@@ -15,7 +15,7 @@ from stochq.states.orbitals import Occupations, Orbitals
 __all__ = ["Kets", "as_initial"]
 
 #: Norms, traces and weights must be 1 to this accuracy; nothing is renormalized.
-UNIT_TOLERANCE = 1e-9
+UNIT_TOLERANCE = 1e-10
 
 
 @dataclass(frozen=True, eq=False)
