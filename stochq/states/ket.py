@@ -96,7 +96,8 @@ def _as_ket(value: Any, name: str) -> Complexes:
     norm = float(np.linalg.norm(ket))
     if abs(norm - 1) > UNIT_TOLERANCE:
         raise ModelError(
-            f"`{name}` must have norm 1, but has norm {norm:.9g}; divide it by its norm"
+            f"`{name}` must have norm 1, but has norm {norm:.12g}; "
+            "divide it by its norm"
         )
     return ket
 
@@ -119,7 +120,7 @@ def _from_density_matrix(rho: Complexes) -> Kets:
         )
     trace = float(np.trace(rho).real)
     if abs(trace - 1) > UNIT_TOLERANCE:
-        raise ModelError(f"`initial` must have trace 1, but has trace {trace:.9g}")
+        raise ModelError(f"`initial` must have trace 1, but has trace {trace:.12g}")
     weights, vectors = np.linalg.eigh(rho)
     if weights[0] < -UNIT_TOLERANCE:
         raise ModelError(
@@ -155,7 +156,7 @@ def _from_weighted_list(pairs: Sequence[Any]) -> Kets:
     if abs(weights.sum() - 1) > UNIT_TOLERANCE:
         raise ModelError(
             f"`initial` must have weights summing to 1, but their sum is "
-            f"{weights.sum():.9g}"
+            f"{weights.sum():.12g}"
         )
     kets = [_as_ket(pair[1], f"initial[{m}]") for m, pair in enumerate(pairs)]
     sizes = {ket.size for ket in kets}

@@ -393,7 +393,7 @@ def test_jump_times_are_solved_to_rounding():
 def test_nearly_normalized_kets_pass():
     """A ket within the accepted tolerance of norm 1 must not fail the verdict."""
     system = decaying_qubit()
-    model = replace(system.model, initial=np.array([0.6, 0.8]) * (1 + 0.9e-9))
+    model = replace(system.model, initial=np.array([0.6, 0.8]) * (1 + 0.9e-10))
     ensemble = simulate(model, TIMES, n_traj=2000, seed=1)
     verdict = verify(ensemble, master_equation(model, TIMES), alpha=ALPHA)
     assert verdict.status == "pass", verdict.explain()

@@ -21,7 +21,7 @@ ROOT = Path(__file__).parents[2]
 def small_claim(**changes):
     """Return claim M1 made quick."""
     claim = next(claim for claim in all_claims() if claim.id == "M1")
-    cases = [replace(case, n_traj={"quick": 512}) for case in claim.cases()]
+    cases = [replace(case, n_traj={"quick": 2048}) for case in claim.cases()]
     return replace(claim, **{"cases": lambda: cases, **changes})
 
 
@@ -152,7 +152,7 @@ def test_full_disk_is_one_line_and_leaves_no_torn_file(capsys, tmp_path):
 def test_run_executes_a_file(capsys, tmp_path):
     text = (ROOT / "runs" / "first_light.toml").read_text()
     path = tmp_path / "run.toml"
-    path.write_text(text.replace("n_traj = 16384", "n_traj = 2048"))
+    path.write_text(text.replace("n_traj = 16384", "n_traj = 4096"))
     assert main(["run", str(path), "--out", str(tmp_path / "out")]) == 0
     assert capsys.readouterr().out.startswith("PASS")
     script = ROOT / "analysis" / "error_vs_n.py"

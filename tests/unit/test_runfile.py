@@ -22,7 +22,7 @@ start = 0.5
 stop = 2.5
 n = 5
 [run]
-n_traj = 512
+n_traj = 2048
 seed = 4
 [unraveling]
 coupling = "UnitaryNoise"
@@ -42,7 +42,7 @@ def test_a_good_file_says_everything(tmp_path):
     assert run.title == "a test"
     assert run.builder == "thermal_pair"
     assert np.array_equal(run.times, np.linspace(0.5, 2.5, 5))
-    assert (run.n_traj, run.seed) == (512, 4)
+    assert (run.n_traj, run.seed) == (2048, 4)
     assert run.unraveling == {"coupling": UnitaryNoise()}
     assert (run.alpha, run.resolution) == (1e-3, 0.3)
 
@@ -50,11 +50,11 @@ def test_a_good_file_says_everything(tmp_path):
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ("n_traj = 512", "n_traj = 1", r"`run.n_traj` must be an integer >= 2"),
-        ("n_traj = 512", "n_traj = 5.0", r"`run.n_traj` must be an integer .* is 5.0"),
-        ("n_traj = 512", "n_traj = true", r"`run.n_traj` .* but is True"),
-        ("n_traj = 512", "", r"`run.n_traj` .* but is missing"),
-        ("n_traj = 512", "ntraj = 512", r"`run.ntraj` is not a key.* 'n_traj'\?"),
+        ("n_traj = 2048", "n_traj = 1", r"`run.n_traj` must be an integer >= 2"),
+        ("n_traj = 2048", "n_traj = 5.0", r"`run.n_traj` must be an integer .* is 5.0"),
+        ("n_traj = 2048", "n_traj = true", r"`run.n_traj` .* but is True"),
+        ("n_traj = 2048", "", r"`run.n_traj` .* but is missing"),
+        ("n_traj = 2048", "ntraj = 2048", r"`run.ntraj` is not a key.* 'n_traj'\?"),
         ("seed = 4", "seed = -5", r"`run.seed` must be an integer >= 0, but is -5"),
         ("stop = 2.5", "stop = 0.5", r"`times.stop` must be > times.start = 0.5"),
         ("stop = 2.5", "stop = nan", r"`times.stop` must be a finite number"),
@@ -108,7 +108,7 @@ def test_a_run_leaves_its_files(tmp_path):
         "provenance.json",
     }
     again = simulate(
-        run.model, run.times, n_traj=512, seed=4, unraveling=run.unraveling
+        run.model, run.times, n_traj=2048, seed=4, unraveling=run.unraveling
     )
     means = pd.read_csv(out / "ensemble.csv", dtype=str)
     assert np.array_equal(means["mean"].map(float), again.mean.ravel())
