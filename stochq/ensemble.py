@@ -6,6 +6,7 @@ import platform
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +16,7 @@ from tqdm.auto import tqdm
 
 from stochq.arrays import Floats, Ints, as_times, whole_number
 from stochq.atoms import Plan, run_atoms
-from stochq.bias import observable_ranges
+from stochq.bias import observable_ranges, step_bias
 from stochq.choice import default_scheme
 from stochq.errors import ModelError
 from stochq.lowering import Dynamics, lower
@@ -101,6 +102,11 @@ class Ensemble:
     def mcse(self) -> Floats:
         """Monte Carlo standard error of the mean, shape (O, T)."""
         return self.moments.mcse
+
+    @cached_property
+    def step_bias(self) -> Floats | None:
+        """Exact step bias of the means, shape (O, T), or None if out of reach."""
+        return step_bias(self.dynamics, self.times, self.scheme)
 
     def to_frame(self) -> pd.DataFrame:
         """Return a tidy table: observable, time, mean, sd, mcse_mean."""

@@ -18,7 +18,6 @@ from scipy.stats import norm
 from scipy.stats import t as student
 
 from stochq.arrays import Floats
-from stochq.bias import step_bias
 from stochq.ensemble import Ensemble
 from stochq.errors import ModelError
 from stochq.maxima import MaxLaw
@@ -157,7 +156,7 @@ def _step_bias(bias: Any, ensemble: Ensemble) -> _Bias:
     """Return the exact step bias, or the bound given in its place."""
     zero = np.zeros_like(ensemble.mean)
     if bias is None:
-        exact = step_bias(ensemble.dynamics, ensemble.times, ensemble.scheme)
+        exact = ensemble.step_bias
         if exact is None or not np.isfinite(exact).all():
             return _Bias(zero, zero, True)
         return _Bias(exact, BIAS_UNCERTAINTY * np.abs(exact), False)

@@ -98,7 +98,7 @@ def dephased_fermions(
 
 
 def dephased_particle(
-    n_sites: int = 41,
+    n_sites: int = 39,
     hopping: float = 1.0,
     gamma: float = 4.0,
     *,
@@ -208,9 +208,9 @@ def _s2_cases() -> list[Case]:
     times = np.linspace(0, 10, 41)
     noise = {"dephasing": UnitaryNoise()}
     n_traj = {"quick": 4096, "full": 65536}
-    spread = dephased_particle(41, hopping=1.0, gamma=4.0, observe="spread")
+    spread = dephased_particle(39, hopping=1.0, gamma=4.0, observe="spread")
     law = Reading("document", spreading(times, 1.0, 4.0), "D = 2 J^2 / gamma")
-    sites = dephased_particle(41, hopping=1.0, gamma=4.0)
+    sites = dephased_particle(39, hopping=1.0, gamma=4.0)
     exact = Reading("document", master_equation(sites, times), "master equation")
     short = dephased_particle(5, hopping=1.0, gamma=2.0, start=0)
     late = np.linspace(40, 60, 11)
