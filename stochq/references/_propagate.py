@@ -155,6 +155,8 @@ def _norm(matrix: Operator) -> float:
 def _dense_step(system: LinearSystem, step: float) -> Advance:
     """Return one exact step as matrices: exp(G step) and its derivatives along G_r."""
     exponent = step * system.generator().toarray()
+    if not exponent.size:  # no observable sees anything that moves
+        return lambda states: states
     power = expm(exponent)
     slopes = [
         expm_frechet(exponent, step * part.toarray(), compute_expm=False)
