@@ -82,6 +82,8 @@ class Limit:
         must agree to `tolerance`.
     tolerance : float
         Accepted error of the order.
+    law : Reference, optional
+        The limit itself, for figures.
     """
 
     label: str
@@ -89,6 +91,7 @@ class Limit:
     deviations: tuple[float, ...]
     order: float = 1.0
     tolerance: float = 0.1
+    law: Reference | None = None
 
     @property
     def found_order(self) -> float:

@@ -37,6 +37,9 @@ COLORS = (
 #: Color of the critical residual.
 LIMIT = "#B00020"
 
+#: Line style of a law that finite systems approach.
+LIMIT_LAW = "-."
+
 #: Curves shown of an ensemble with more than `MANY` observables.
 SHOWN, MANY = 6, 8
 
@@ -156,6 +159,9 @@ def plot_finding(
         style = _style(reading, readings)
         _draw_curves(top, reading.reference, colors, style)
         _draw_residuals(bottom, verdict, colors, style)
+    for limit in finding.case.limits:
+        if limit.law is not None:
+            _draw_curves(top, limit.law, colors, LIMIT_LAW)
     critical = max(verdict.critical_z for verdict in verdicts)
     _frame_residuals(bottom, critical, max(abs(v.z).max() for v in verdicts))
     top.set_title(typeset(finding.case.label, 40), fontsize=11)
@@ -173,6 +179,9 @@ def _legend_handles(findings: Sequence[Finding], colors: Colors) -> list[Any]:
         for r in readings:
             text = f"{r.says}: {r.label}" if _corrected(readings) else r.label
             styles[typeset(text, 26)] = _style(r, readings)
+    for limit in (limit for finding in findings for limit in finding.case.limits):
+        if limit.law is not None:
+            styles[typeset(f"limit: {limit.law.method}", 26)] = LIMIT_LAW
     handles = [
         Line2D([], [], lw=4, color=c, label=typeset(n)) for n, c in colors.items()
     ]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Sequence
-from dataclasses import asdict, fields
+from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -199,7 +199,7 @@ def format_table(results: Sequence[Result]) -> str:
 
 def verdict_record(verdict: Verdict) -> dict[str, Any]:
     """Return the numbers of one verdict, without its arrays."""
-    arrays = ("z", "names", "times")
+    arrays = ("z", "names", "times", "step_bias")
     names = [field.name for field in fields(verdict) if field.name not in arrays]
     return {name: getattr(verdict, name) for name in names}
 
@@ -207,7 +207,8 @@ def verdict_record(verdict: Verdict) -> dict[str, Any]:
 def _limit_record(limit: Limit) -> dict[str, Any]:
     """Return a limit with the order that was found."""
     found = {"found_order": limit.found_order, "holds": limit.holds}
-    return {**asdict(limit), **found}
+    kept = ("label", "sizes", "deviations", "order", "tolerance")
+    return {**{name: getattr(limit, name) for name in kept}, **found}
 
 
 def _finding_record(finding: Finding) -> dict[str, Any]:

@@ -19,7 +19,11 @@ from stochq.channels import Dissipator
 from stochq.claims import Case, Claim, Limit, Reading
 from stochq.errors import ModelError
 from stochq.model import Model
-from stochq.references import macroscopic_magnetization, master_equation
+from stochq.references import (
+    Reference,
+    macroscopic_magnetization,
+    master_equation,
+)
 from stochq.spaces import coherent_spin_state, spin_operators
 
 __all__ = ["CLAIMS", "collective_jumps", "collective_spin", "minimal_kossakowski"]
@@ -150,6 +154,12 @@ def _b1_cases() -> list[Case]:
         deviations=tuple(_finite_size_deviation(n, times) for n in sizes),
         order=1.0,
         tolerance=0.25,
+        law=Reference(
+            times,
+            ("w_1", "w_2", "w_3"),
+            macroscopic_magnetization(0.5 * _direction(2.4, 0.6), 1.0, times),
+            method="N -> infinity",
+        ),
     )
     reading = Reading("document", master_equation(model, times), "Eq. 17, N = 50")
     n_traj = {"quick": 8192, "full": 131072}
