@@ -65,8 +65,8 @@ def default_scheme(dynamics: Dynamics, times: Floats, n_traj: int) -> Scheme:
 
     `Exact` where all parts commute. Otherwise `Strang` with the largest step whose
     exact bias stays below a tenth of the sampling error expected of `n_traj`
-    trajectories, for every observable and time; where an exact bias is out of reach, a
-    twentieth of the fastest local time of the model.
+    trajectories at a typical time, for every observable; where an exact bias is out of
+    reach, a twentieth of the fastest local time of the model.
 
     Parameters
     ----------

@@ -182,7 +182,9 @@ def _verify(args: argparse.Namespace, claims: Sequence[Claim]) -> int:
     alpha = FAMILY_ALPHA / count_readings(selected)
     results: list[Result] = []
     try:
-        for claim in tqdm(selected, unit="claim", disable=None, leave=False):
+        bar = tqdm(selected, unit="claim", disable=None, leave=False)
+        for claim in bar:
+            bar.set_description(claim.id)
             result = check_claim(
                 claim, profile=profile, seed=seed, n_jobs=n_jobs, alpha=alpha
             )

@@ -18,7 +18,7 @@ from stochq.arrays import Floats, Ints, as_times, whole_number
 from stochq.atoms import Plan, run_atoms
 from stochq.bias import observable_ranges, step_bias
 from stochq.choice import default_scheme
-from stochq.errors import ModelError
+from stochq.errors import ModelError, SchemeMismatchError
 from stochq.lowering import Dynamics, lower
 from stochq.model import Model
 from stochq.moments import Moments, batch_means, batch_size, merge_tree
@@ -278,10 +278,11 @@ def simulate(
     scheme : Scheme, optional
         `Exact()`, `Strang(dt=...)`, `Heun(dt=...)` or `EulerMaruyama(dt=...)`. By
         default the model's structure decides, and dt keeps the step bias below a
-        tenth of the expected sampling error.
+        tenth of the standard error that is typical over the times (it may be more
+        where an observable hardly fluctuates yet).
     unraveling : dict of str to Choice, optional
-        What the dissipators of each name become: `Jump()` (default), `UnitaryNoise()`
-        or `Kicks()`.
+        What the dissipators of each name become: `Jump()`, `UnitaryNoise()` or
+        `Kicks()`; by default jumps, and unitary noise in a one-body model.
     n_jobs : int, default 1
         Parallel threads, in joblib's convention (-1: all cores).
     batch : int, optional
@@ -314,6 +315,10 @@ def simulate(
     dynamics = lower(model, unraveling)
     if scheme is None:
         scheme = default_scheme(dynamics, grid, n_traj)
+    elif isinstance(scheme, type) or not hasattr(scheme, "prepare"):
+        raise SchemeMismatchError(
+            f"`scheme` must be a scheme such as Strang(dt=0.01), but is {scheme!r}"
+        )
     plan = Plan.of(dynamics, grid, scheme, seed, n_traj)
     if batch is None:
         results = len(model.observables) * grid.size

@@ -166,6 +166,16 @@ Occupations
         names += [d.name for d in self.dissipators if d.rate]
         return tuple(dict.fromkeys(names))
 
+    def __repr__(self) -> str:
+        """Say what it is made of, in one line."""
+        noise = ", ".join(n.name for n in self.noise) or "none"
+        dissipators = ", ".join(dict.fromkeys(d.name for d in self.dissipators))
+        return (
+            f"Model({self.name!r}, dim={self.dim}, noise: {noise}, "
+            f"dissipators: {dissipators or 'none'}, "
+            f"observables: {', '.join(self.observables)})"
+        )
+
     def with_rate(self, name: str, factor: float) -> Model:
         """Return this model with the rates called `name` multiplied by `factor`.
 

@@ -38,19 +38,20 @@ RIDGE = 0.1
 class Points:
     """Compared points, flattened to (P,): what was found and what is allowed.
 
-    ``cells`` indexes them in the ensemble; ``random`` points fluctuate; ``regular``
-    ones rest on many events besides, so that
+    ``taken`` is the step bias taken off. ``random`` points fluctuate; ``regular`` ones
+    rest on many events besides, so that
     sums of them are normal with the covariance of the batches.
     """
 
     names: tuple[str, ...]
     times: Floats
-    cells: Any
     observable: Any
     delta: Floats
     error: Floats
     allowed: Floats
+    taken: Floats
     scale: Floats
+    range: Floats
     random: Any
     regular: Any
     batches: Floats
@@ -152,7 +153,7 @@ def compare(
     rows, columns = _columns(ensemble, reference)
     pick = np.ix_(rows, columns)
     ranges = ensemble.ranges[rows]
-    spread = ensemble.sd[pick].max(axis=1)
+    spread = np.minimum(ensemble.sd[pick].max(axis=1), ranges)
     scale = np.maximum(np.abs(reference.values).max(axis=1), spread)
     rounding = ROUNDING * np.maximum(scale, ranges)[:, None]
     # a curve that is zero on every trajectory has no scale but its range
@@ -165,12 +166,13 @@ def compare(
     return Points(
         names=reference.names,
         times=reference.times,
-        cells=pick,
         observable=np.repeat(np.arange(shape[0]), shape[1]),
         delta=(ensemble.mean[pick] - bias[pick] - reference.values).ravel(),
         error=error.ravel(),
         allowed=allowed.ravel(),
+        taken=bias[pick].ravel(),
         scale=np.repeat(scale, shape[1]),
+        range=np.repeat(np.maximum(ranges, rounding[:, 0]), shape[1]),
         random=~deterministic.ravel(),
         regular=(~deterministic & often).ravel(),
         batches=ensemble.batches[:, rows][:, :, columns].reshape(-1, error.size),

@@ -109,7 +109,8 @@ def verdict_table(results: Sequence[Result]) -> pd.DataFrame:
 def claim_frame(result: Result) -> pd.DataFrame:
     """Return every compared point of a claim, one row each.
 
-    Columns: case, reading, says, observable, time, mean, sd, mcse_mean, reference, z.
+    Columns: case, reading, says, observable, time, mean, sd, mcse_mean, reference,
+    step_bias, error, z, where z = (mean - step_bias - reference) / error.
     """
     import pandas as pd
 
@@ -146,6 +147,8 @@ def _reading_frame(
             "sd": ensemble.sd[pick].ravel(),
             "mcse_mean": ensemble.mcse[pick].ravel(),
             "reference": reference.values.ravel(),
+            "step_bias": verdict.step_bias.ravel(),
+            "error": verdict.error.ravel(),
             "z": verdict.z.ravel(),
         }
     )
@@ -199,7 +202,7 @@ def format_table(results: Sequence[Result]) -> str:
 
 def verdict_record(verdict: Verdict) -> dict[str, Any]:
     """Return the numbers of one verdict, without its arrays."""
-    arrays = ("z", "names", "times", "step_bias")
+    arrays = ("z", "names", "times", "step_bias", "error")
     names = [field.name for field in fields(verdict) if field.name not in arrays]
     return {name: getattr(verdict, name) for name in names}
 

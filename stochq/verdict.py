@@ -78,8 +78,11 @@ class Verdict:
     critical_z : float
         Deviation at which p = alpha.
     z : ndarray, shape (O, T)
-        Signed deviation of every compared point in standard errors, beyond the step
-        bias.
+        Signed deviation of every compared point beyond the step bias, in units of
+        `error`.
+    error : ndarray, shape (O, T)
+        Standard errors that the verdict used: ``ensemble.mcse``, enlarged where a mean
+        rests on few rare events.
     names : tuple of str
         Compared observables, the rows of `z`.
     times : ndarray, shape (T,) [time]
@@ -103,6 +106,7 @@ class Verdict:
     step_bias: Floats
     critical_z: float
     z: Floats
+    error: Floats
     names: tuple[str, ...]
     times: Floats
     alpha: float
@@ -112,30 +116,35 @@ class Verdict:
 
     def explain(self) -> str:
         """Return the verdict in words, one statement per line."""
+        p = f"= {self.p_value:.2g}" if self.p_value >= 1e-300 else "< 1e-300"
         lines = [
-            f"{self.status.upper()}: largest deviation {self.max_z:.2f} standard "
-            f"errors ({self.where}), p = {self.p_value:.2g}, alpha = {self.alpha:g}",
+            f"{self.status.upper()}: largest deviation {self.max_z:.3g} standard "
+            f"errors ({self.where}), p {p}, alpha = {self.alpha:g}",
             f"sampling error: {self.n_traj} trajectories; p < alpha needs "
             f"{self.critical_z:.2f} standard errors over {self.z.size} points",
         ]
+        if not np.any(self.z):
+            lines[1] = (
+                "sampling error: none, no compared point differs from its reference"
+            )
         if np.isnan(self.bias):
             lines.append("step bias: unknown")
         elif self.bias == 0:
             lines.append("step bias: none")
         else:
             lines.append(
-                f"step bias: at most {self.bias:.2f} standard errors, computed exactly "
+                f"step bias: at most {self.bias:.3g} standard errors, computed exactly "
                 "and taken off"
             )
         lines.append(
-            f"would have caught: a shift of {self.detectable_shift:.2%} of scale "
-            f"(asked for: {self.resolution:.2%})"
+            f"would have caught: a shift of {100 * self.detectable_shift:.3g} % of "
+            f"scale (asked for: {100 * self.resolution:.3g} %)"
         )
         for name, rate in self.detectable_rate.items():
             error, spread = self.rate_error[name]
             lines.append(
                 f"  rate {name!r} off by {rate:.2%} "
-                f"(estimated: off by {error:+.2%} +- {spread:.2%})"
+                f"(found, if it alone is wrong: {error:+.2%} +- {spread:.2%})"
             )
         return "\n".join([*lines, *self.reasons])
 
@@ -205,32 +214,32 @@ def _reasons(
         )
     if n < FEWEST:
         reasons.append(f"inconclusive: fewer than {FEWEST} trajectories")
-    if shift > resolution:
-        floor = float((points.allowed / points.scale).max())
-        if floor > 0.5 * resolution:
-            reasons.append(
-                f"inconclusive: the step bias alone leaves {floor:.2%} of scale open; "
-                "use a smaller dt"
-            )
-        else:
-            needed = n * ((shift - floor) / (resolution - floor)) ** 2
-            reasons.append(
-                f"inconclusive: a shift below {shift:.2%} of scale would go unnoticed; "
-                f"about {needed:.2g} trajectories would resolve {resolution:.2%}"
-            )
+    taken = float((np.abs(points.taken) / points.scale).max())
+    floor = float((points.allowed / points.scale).max())
+    if taken > resolution or (shift > resolution and floor > 0.5 * resolution):
+        reasons.append(
+            f"inconclusive: the step bias is {max(taken, floor):.3g} of scale; "
+            "use a smaller dt"
+        )
+    elif shift > resolution:
+        needed = n * ((shift - floor) / (resolution - floor)) ** 2
+        reasons.append(
+            f"inconclusive: a shift below {shift:.2%} of scale would go unnoticed; "
+            f"about {needed:.2g} trajectories would resolve {resolution:.2%}"
+        )
     return reasons
 
 
 def _diverged(
     ensemble: Ensemble, reference: Reference, alpha: float, resolution: float
 ) -> Verdict:
-    """Return the verdict on an ensemble whose means are not finite."""
+    """Return the verdict on means that no state can have."""
     nothing = np.full(reference.values.shape, np.nan)
     return Verdict(
         status="fail",
         p_value=0.0,
         max_z=np.inf,
-        where="means that are not finite: the scheme diverged, use a smaller dt",
+        where="means beyond every possible value: use a smaller dt",
         detectable_shift=np.inf,
         detectable_rate={},
         rate_error={},
@@ -238,6 +247,7 @@ def _diverged(
         step_bias=nothing,
         critical_z=np.nan,
         z=nothing,
+        error=nothing,
         names=reference.names,
         times=reference.times,
         alpha=alpha,
@@ -292,6 +302,16 @@ def verify(
         If the reference has observables or times that the ensemble lacks, or an
         argument is out of range.
     """
+    if not isinstance(ensemble, Ensemble):
+        raise ModelError(
+            "`ensemble` must be what simulate() returns, "
+            f"but is {type(ensemble).__name__}"
+        )
+    if not isinstance(reference, Reference):
+        raise ModelError(
+            "`reference` must be a Reference, such as master_equation(...) or "
+            f"Reference(times, names, values), but is {type(reference).__name__}"
+        )
     for name, value in (("alpha", alpha), ("resolution", resolution)):
         if not 0 < value < 1:
             raise ModelError(f"`{name}` must be between 0 and 1, but is {value}")
@@ -299,6 +319,8 @@ def verify(
         return _diverged(ensemble, reference, alpha, resolution)
     biases = _step_bias(bias, ensemble)
     points = compare(ensemble, reference, biases.known, biases.bound)
+    if (np.abs(points.delta + points.taken) > 2 * points.range).any():
+        return _diverged(ensemble, reference, alpha, resolution)
     excess = np.abs(points.delta) - points.allowed
     broken = ~points.random & (excess > 0)
     factor = standardized(points, points.regular)
@@ -321,8 +343,7 @@ def verify(
     reasons = _reasons(ensemble, biases, points, shift, resolution)
     failed = p_value < alpha
     shape = (len(points.names), points.times.size)
-    known = biases.known if not biases.unknown else np.full_like(biases.known, np.nan)
-    taken = known[points.cells].reshape(shape)
+    taken = points.taken.reshape(shape) + (np.nan if biases.unknown else 0.0)
     return Verdict(
         status="fail" if failed else "inconclusive" if reasons else "pass",
         p_value=p_value,
@@ -335,6 +356,7 @@ def verify(
         step_bias=taken,
         critical_z=critical,
         z=(points.delta / errors).reshape(shape),
+        error=points.error.reshape(shape),
         names=points.names,
         times=points.times,
         alpha=alpha,

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import scipy.linalg
 
-from stochq.arrays import Floats, Operator, adjoint
+from stochq.arrays import Floats, Operator, adjoint, whole_number
 from stochq.channels import Dissipator, WhiteNoise
 from stochq.claims import Case, Claim, Reading
 from stochq.errors import ModelError
@@ -80,7 +80,14 @@ def noisy_chain(
     -----
     Source: document 003, Eqs. 1 and 2.
     """
-    rates = convention * np.broadcast_to(np.asarray(gamma, dtype=float), (n_sites - 1,))
+    whole_number(n_sites, "n_sites", at_least=2)
+    given = np.asarray(gamma, dtype=float)
+    if given.shape not in ((), (n_sites - 1,)):
+        raise ModelError(
+            f"`gamma` must be a number or have shape ({n_sites - 1},), one per bond, "
+            f"but has shape {given.shape}"
+        )
+    rates = convention * np.broadcast_to(given, (n_sites - 1,))
     return Model(
         name=f"noisy chain of {n_sites} TLS",
         noise=(WhiteNoise(_couplings(n_sites), rate=rates, name="coupling"),),

@@ -94,6 +94,13 @@ class Reference:
         object.__setattr__(self, "error", positive_rate(self.error, "error"))
         object.__setattr__(self, "sensitivity", MappingProxyType(sensitivity))
 
+    def __repr__(self) -> str:
+        """Say what it is, in one line."""
+        return (
+            f"Reference({self.method!r}, {len(self.names)} observables, "
+            f"{self.times.size} times, error={self.error:.2g})"
+        )
+
     def to_frame(self) -> pd.DataFrame:
         """Return a tidy table with the columns observable, time, value."""
         import pandas as pd

@@ -120,7 +120,10 @@ def _from_density_matrix(rho: Complexes) -> Kets:
         )
     trace = float(np.trace(rho).real)
     if abs(trace - 1) > UNIT_TOLERANCE:
-        raise ModelError(f"`initial` must have trace 1, but has trace {trace:.12g}")
+        raise ModelError(
+            "`initial` must have trace 1 as a density matrix, but has trace "
+            f"{trace:.12g}; write a mixture as a list of (weight, ket)"
+        )
     weights, vectors = np.linalg.eigh(rho)
     if weights[0] < -UNIT_TOLERANCE:
         raise ModelError(
