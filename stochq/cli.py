@@ -22,6 +22,9 @@ __all__ = ["main"]
 
 PROFILES = ("quick", "full")
 
+#: More threads than any workstation has cores.
+MOST_JOBS = 1024
+
 #: Exit codes of the shell for a process that was interrupted, or whose reader left.
 INTERRUPTED, BROKEN_PIPE = 130, 141
 
@@ -98,7 +101,10 @@ def _jobs(text: str | None) -> int:
         return min(2, cores)
     if text.strip() == "-1":
         return cores
-    return _whole(text, "--n-jobs", at_least=1)
+    jobs = _whole(text, "--n-jobs", at_least=1)
+    if jobs > MOST_JOBS:
+        raise UsageError(f"`--n-jobs` must be at most {MOST_JOBS}, but is {jobs}")
+    return jobs
 
 
 def _profile(text: str) -> Profile:
@@ -113,6 +119,8 @@ def _out(text: str) -> Path:
     """Return the output folder, made and tried before anything is computed."""
     from stochq.files import output_folder
 
+    if not text:
+        raise UsageError("`--out` must be a folder, but is empty")
     try:
         return output_folder(text)
     except OSError as error:
@@ -244,6 +252,8 @@ def main(
     claims : sequence of Claim, optional
         What `list` and `verify` know; by default the claims of all documents.
     """
+    if sys.stdout is None:  # closed by the shell
+        sys.stdout = Path(os.devnull).open("w")  # noqa: SIM115 (for good)
     try:
         code = _dispatch(argv, claims)
         sys.stdout.flush()

@@ -16,6 +16,7 @@ from stochq.arrays import (
     as_operator,
     hermitian_defect,
     is_hermitian,
+    positive_rate,
 )
 from stochq.channels import ComplexWhiteNoise, Dissipator, Noise, WhiteNoise
 from stochq.errors import ModelError
@@ -26,7 +27,13 @@ __all__ = ["Model"]
 
 def _as_tuple(value: Any, kinds: tuple[type, ...], argument: str) -> tuple[Any, ...]:
     """Return one member or a sequence of members of `kinds` as a tuple."""
-    members = (value,) if isinstance(value, kinds) else tuple(value)
+    if not isinstance(value, (*kinds, Sequence)):
+        raise ModelError(
+            f"`{argument}` must be a {kinds[0].__name__} or a sequence of them, "
+            f"but is {type(value).__name__}"
+        )
+    members: tuple[Any, ...]
+    members = (value,) if isinstance(value, kinds) else tuple(value)  # type: ignore[arg-type]
     for member in members:
         if not isinstance(member, kinds):
             expected = " or ".join(kind.__name__ for kind in kinds)
@@ -184,6 +191,7 @@ Occupations
         ModelError
             If nothing has that name.
         """
+        positive_rate(factor, "factor")
         known = {member.name for member in (*self.noise, *self.dissipators)}
         if name not in known:
             raise ModelError(f"`name` must be one of {sorted(known)}, but is {name!r}")

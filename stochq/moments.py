@@ -86,9 +86,11 @@ class Moments:
         k members of a sample that differ from all others make it k; a symmetric law
         makes it very large. It is zero where nothing has fluctuated.
         """
-        square, cube = self.m2**3, np.square(self.m3)
-        many = np.full_like(square, np.inf)
-        return np.where(square > 0, np.divide(square, cube, many, where=cube > 0), 0.0)
+        root = np.sqrt(self.m2)
+        safe = np.where(root > 0, root, 1.0)
+        skewness = np.abs(self.m3 / safe / safe / safe)  # in steps: cubes overflow
+        found: Floats = 1.0 / np.square(skewness.clip(1e-12))
+        return np.where(root > 0, found, 0.0)
 
     @property
     def mcse(self) -> Floats:

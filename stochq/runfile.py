@@ -48,6 +48,9 @@ CHOICES: Mapping[str, Choice] = {
     "Kicks": Kicks(),
 }
 
+#: Larger whole numbers (trajectories, times) are mistakes of writing.
+MOST = 10**10
+
 #: Tables and their keys; None: the keys belong to the model.
 KEYS: Mapping[str, Collection[str] | None] = {
     "model": None,
@@ -129,6 +132,8 @@ def _number(
 def _whole(table: Mapping[str, Any], key: str, path: str, at_least: int) -> int:
     """Return an integer >= `at_least`."""
     value = table.get(key)
+    if isinstance(value, int) and value > MOST:
+        raise RunFileError(f"`{path}.{key}` must be at most {MOST}, but is {value}")
     if not isinstance(value, int) or isinstance(value, bool) or value < at_least:
         raise RunFileError(
             f"`{path}.{key}` must be an integer >= {at_least}, but is {_say(value)}"
@@ -181,7 +186,10 @@ def _times(table: Mapping[str, Any]) -> Floats:
         raise RunFileError(
             f"`times.stop` must be > times.start = {start:g}, but is {stop:g}"
         )
-    return np.linspace(start, stop, _whole(table, "n", "times", 2))
+    count = _whole(table, "n", "times", 2)
+    if count > 10**6:
+        raise RunFileError(f"`times.n` must be at most 1000000, but is {count}")
+    return np.linspace(start, stop, count)
 
 
 def _unraveling(table: Mapping[str, Any], model: Model) -> dict[str, Choice]:

@@ -18,14 +18,20 @@ from stochq.references import Reference
 
 __all__ = ["Points", "Score", "compare", "mean_scores", "rate_scores", "standardized"]
 
-#: Deviations below this part of an observable's range are rounding.
+#: Deviations below this part of the range are rounding where nothing can fluctuate.
 ROUNDING = 1e-9
+
+#: Deviations below this part of an observable's range are rounding anywhere.
+DUST = 1e-14
 
 #: Below this number of events a mean is not taken for normal, nor as fully seen.
 RARE_EVENTS = 400
 
 #: Fewer events than this may stand for others that were missed altogether.
 FEW = 25
+
+#: Fewer events than this do not show how large events are.
+HANDFUL = 10
 
 #: How many more events could have been missed, in the square of an error.
 MISSED = 16
@@ -98,27 +104,27 @@ def _event_size(ensemble: Ensemble) -> Floats:
     """Return how much one event may move a trajectory's value, shape (O, 1).
 
     That is the largest deviation that any trajectory had at any time; or the range of
-    the observable, if some jump operator or member of a mixed initial state has come up
-    too seldom to have shown what it does.
+    the observable, if nothing has moved it, or some jump operator or member of a mixed
+    initial state has come up too seldom to have shown what it does.
     """
     moments, dynamics = ensemble.moments, ensemble.dynamics
     counts = [*ensemble.jumps[:, -1], *(dynamics.initial.probabilities * moments.count)]
+    ranges = ensemble.ranges[:, None]
     if min(counts) < RARE_EVENTS:
-        return ensemble.ranges[:, None]
+        return ranges
     seen = np.maximum(moments.high - moments.mean, moments.mean - moments.low)
     largest: Floats = seen.max(axis=1, keepdims=True)
-    return largest
+    return np.where(largest > DUST * ranges, largest, ranges)
 
 
 def _unseen(ensemble: Ensemble) -> Any:
     """Return where (O, T) events may matter that have not been seen.
 
-    Jumps and mixtures come in events; where all that was seen amounts to few of them,
-    as many again may be missing.
+    Where all that was seen amounts to few of the largest events, as many again may be
+    missing. That goes for jumps, for mixtures, and for the heavy tails of noise.
     """
-    dynamics = ensemble.dynamics
-    eventful = bool(dynamics.jumps) or not dynamics.initial.pure
-    return eventful & (ensemble.moments.m2 < FEW * np.square(_event_size(ensemble)))
+    size = np.square(_event_size(ensemble))
+    return ~ensemble.deterministic & (ensemble.moments.m2 <= FEW * size)
 
 
 def _standard_errors(ensemble: Ensemble) -> Floats:
@@ -127,11 +133,14 @@ def _standard_errors(ensemble: Ensemble) -> Floats:
     k events of size S among n trajectories give the error ``sqrt(k) S / n``, too little
     if k came out small by luck; ``sqrt(k + MISSED) S / n`` stays honest, and is the
     same where events are many. k is read from the skewness, and S added where events
-    may not have been seen at all.
+    may not have been seen at all; a handful of events does not even tell S, which may
+    then be the range.
     """
     events = np.maximum(ensemble.moments.events, 1.0)
     errors = ensemble.mcse * np.sqrt(1 + MISSED / events)
-    missed = np.sqrt(MISSED) * _event_size(ensemble) / ensemble.n_traj
+    ranges = ensemble.ranges[:, None]
+    size = np.where(events < HANDFUL, ranges, _event_size(ensemble))
+    missed = np.sqrt(MISSED) * size / ensemble.n_traj
     found: Floats = np.hypot(errors, np.where(_unseen(ensemble), missed, 0.0))
     return found
 
@@ -154,14 +163,17 @@ def compare(
     pick = np.ix_(rows, columns)
     ranges = ensemble.ranges[rows]
     spread = np.minimum(ensemble.sd[pick].max(axis=1), ranges)
-    scale = np.maximum(np.abs(reference.values).max(axis=1), spread)
-    rounding = ROUNDING * np.maximum(scale, ranges)[:, None]
-    # a curve that is zero on every trajectory has no scale but its range
-    scale = np.where(scale > rounding[:, 0], scale, np.maximum(ranges, 1e-300))
+    scale = np.maximum(np.ptp(reference.values, axis=1), spread)
+    size = np.maximum(np.abs(reference.values).max(axis=1), ranges).clip(1e-300)
+    # what is the same on every trajectory and at all times has no scale but its size
+    scale = np.where(scale > DUST * size, scale, size)
+    rounding = ROUNDING * size[:, None]
     error = _standard_errors(ensemble)[pick]
-    deterministic = ensemble.deterministic[pick] | (error <= 1e-2 * rounding)
+    deterministic = ensemble.deterministic[pick] | (error == 0)
     shape = error.shape
-    allowed = np.where(deterministic, rounding, 0.0) + reference.error + bound[pick]
+    dust = ROUNDING * spread[:, None] + DUST * ranges[:, None]
+    allowed = np.where(ensemble.deterministic[pick], rounding, dust)
+    allowed = allowed + reference.error + bound[pick]
     often = ~_unseen(ensemble)[pick] & (ensemble.moments.events[pick] >= RARE_EVENTS)
     return Points(
         names=reference.names,

@@ -63,9 +63,9 @@ class Verdict:
         What deviates most.
     detectable_shift : float
         Smallest shift of an observable's curve (its mean over the compared times)
-        caught with 99 % probability, in units of its scale: the largest |reference|, or
-        the largest spread of single trajectories if that is more. The worst observable
-        counts.
+        caught with 99 % probability, in units of its scale: the excursion of the
+        reference over the times, or the largest spread of single trajectories if that
+        is more. The worst observable counts.
     detectable_rate : dict of str to float
         Smallest relative change of each named rate caught with 99 % probability.
     rate_error : dict of str to (float, float)
@@ -169,9 +169,10 @@ def _step_bias(bias: Any, ensemble: Ensemble) -> _Bias:
         if exact is None or not np.isfinite(exact).all():
             return _Bias(zero, zero, True)
         return _Bias(exact, BIAS_UNCERTAINTY * np.abs(exact), False)
-    array = np.abs(np.asarray(bias, dtype=np.float64))
-    if not np.isfinite(array).all():
-        raise ModelError("`bias` must be finite, but contains NaN or infinity")
+    array = np.asarray(bias)
+    if array.dtype.kind not in "iuf" or not np.isfinite(array).all():
+        raise ModelError(f"`bias` must be finite real numbers, but is {bias!r:.60}")
+    array = np.abs(array.astype(np.float64))
     if array.ndim and array.shape != zero.shape:
         raise ModelError(
             f"`bias` must be a number or have shape {zero.shape}, "
@@ -212,6 +213,10 @@ def _reasons(
             "inconclusive: the step bias is unknown for a model of this size; "
             "pass `bias=`, for example the difference to a run with dt/2"
         )
+    if not (points.times > ensemble.times[0]).any():
+        reasons.append("inconclusive: only the initial state was compared")
+    if not np.isfinite(shift):
+        reasons.append("inconclusive: the errors are not finite numbers")
     if n < FEWEST:
         reasons.append(f"inconclusive: fewer than {FEWEST} trajectories")
     taken = float((np.abs(points.taken) / points.scale).max())
@@ -313,7 +318,7 @@ def verify(
             f"Reference(times, names, values), but is {type(reference).__name__}"
         )
     for name, value in (("alpha", alpha), ("resolution", resolution)):
-        if not 0 < value < 1:
+        if not isinstance(value, (int, float, np.number)) or not 0 < value < 1:
             raise ModelError(f"`{name}` must be between 0 and 1, but is {value}")
     if not (np.isfinite(ensemble.mean).all() and np.isfinite(ensemble.sd).all()):
         return _diverged(ensemble, reference, alpha, resolution)
@@ -336,12 +341,16 @@ def verify(
     critical = law.quantile(alpha) if law else 0.0
     max_z = max(float(z.max()), float(score_z.max(initial=0.0)))
     p_value = law.tail(max_z) if law else 1.0
+    if np.isnan(z).any() or np.isnan(score_z).any():
+        p_value = np.nan
     if broken.any():
         max_z, p_value = np.inf, 0.0
     reach = critical + float(ndtri(POWER))
     shift = _shift(points, means, reach)
     reasons = _reasons(ensemble, biases, points, shift, resolution)
     failed = p_value < alpha
+    if np.isnan(p_value):
+        reasons.append("inconclusive: deviations are not finite numbers")
     shape = (len(points.names), points.times.size)
     taken = points.taken.reshape(shape) + (np.nan if biases.unknown else 0.0)
     return Verdict(

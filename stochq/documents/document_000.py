@@ -123,7 +123,7 @@ def dephased_particle(
     start : int, optional
         Where the particle starts; the middle by default.
     observe : "sites" or "spread"
-        Observables "n_x", x counted from the start, for up to 5 sites from there on; or
+        Observables "n_x", x counted from the start, for 5 sites from there on; or
         "<x^2>".
 
     Returns
@@ -141,8 +141,7 @@ def dephased_particle(
     if observe == "spread":
         observables: dict[str, Any] = {"<x^2>": np.diag(position.astype(float) ** 2)}
     elif observe == "sites":
-        step = 1 if n_sites <= 5 else 2
-        shown = range(start, min(start + 5 * step, n_sites), step)
+        shown = range(start, min(start + 5, n_sites))
         observables = {f"n_{x - start}": site_number(n_sites, x) for x in shown}
     else:
         raise ModelError(f"`observe` must be 'sites' or 'spread', but is {observe!r}")

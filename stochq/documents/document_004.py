@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from stochq.arrays import Complexes, Floats, Operator
+from stochq.arrays import Complexes, Floats, Operator, whole_number
 from stochq.channels import Dissipator
 from stochq.claims import Case, Claim, Limit, Reading
 from stochq.errors import ModelError
@@ -110,6 +110,7 @@ def collective_spin(
     -----
     Source: document 004, Eqs. 17 and 40.
     """
+    whole_number(n_spins, "n_spins", at_least=1)
     d = minimal_kossakowski(lam) if kossakowski is None else kossakowski
     return Model(
         name=f"collective dissipation of {n_spins} spins",
