@@ -324,7 +324,8 @@ def verify(
         return _diverged(ensemble, reference, alpha, resolution)
     biases = _step_bias(bias, ensemble)
     points = compare(ensemble, reference, biases.known, biases.bound)
-    if (np.abs(points.delta + points.taken) > 2 * points.range).any():
+    far = np.abs(points.delta + points.taken) > 2 * points.range
+    if far.any() and not ensemble.scheme.traits.unitary:
         return _diverged(ensemble, reference, alpha, resolution)
     excess = np.abs(points.delta) - points.allowed
     broken = ~points.random & (excess > 0)
