@@ -124,9 +124,14 @@ def test_heavy_tails_of_noise_do_not_fail(level):
 
 def test_three_groups_and_a_flow_are_split_symmetrically():
     """The bias of the kernel is that of the exactly averaged symmetric step."""
+    # tilted axes: the averages of noise along x, y and z would commute
     noise = [
         WhiteNoise(matrix, rate=rate, name=name)
-        for name, matrix, rate in (("x", SX, 0.5), ("y", SY, 0.3), ("z", SZ, 0.4))
+        for name, matrix, rate in (
+            ("x", SX, 1.0),
+            ("xz", (SX + SZ) / np.sqrt(2), 0.8),
+            ("yz", (SY + SZ) / np.sqrt(2), 0.9),
+        )
     ]
     model = Model(
         0.9 * SX + 0.7 * SZ,
