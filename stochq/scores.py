@@ -117,17 +117,17 @@ def _event_size(ensemble: Ensemble) -> Floats:
     return np.where(largest > DUST * ranges, largest, ranges)
 
 
-def _unseen(ensemble: Ensemble) -> Any:
+def _unseen(ensemble: Ensemble, size: Floats) -> Any:
     """Return where (O, T) events may matter that have not been seen.
 
     Where all that was seen amounts to few of the largest events, as many again may be
     missing. That goes for jumps, for mixtures, and for the heavy tails of noise.
     """
-    size = np.square(_event_size(ensemble))
-    return ~ensemble.deterministic & (ensemble.moments.m2 <= FEW * size)
+    few = ensemble.moments.m2 <= FEW * np.square(size)
+    return ~ensemble.deterministic & few
 
 
-def _standard_errors(ensemble: Ensemble) -> Floats:
+def _standard_errors(ensemble: Ensemble, size: Floats, unseen: Any) -> Floats:
     """Return standard errors (O, T) that allow for rare events.
 
     k events of size S among n trajectories give the error ``sqrt(k) S / n``, too little
@@ -139,9 +139,9 @@ def _standard_errors(ensemble: Ensemble) -> Floats:
     events = np.maximum(ensemble.moments.events, 1.0)
     errors = ensemble.mcse * np.sqrt(1 + MISSED / events)
     ranges = ensemble.ranges[:, None]
-    size = np.where(events < HANDFUL, ranges, _event_size(ensemble))
+    size = np.where(events < HANDFUL, ranges, size)
     missed = np.sqrt(MISSED) * size / ensemble.n_traj
-    found: Floats = np.hypot(errors, np.where(_unseen(ensemble), missed, 0.0))
+    found: Floats = np.hypot(errors, np.where(unseen, missed, 0.0))
     return found
 
 
@@ -168,13 +168,15 @@ def compare(
     # what is the same on every trajectory and at all times has no scale but its size
     scale = np.where(scale > DUST * size, scale, size)
     rounding = ROUNDING * size[:, None]
-    error = _standard_errors(ensemble)[pick]
+    event = _event_size(ensemble)
+    unseen = _unseen(ensemble, event)
+    error = _standard_errors(ensemble, event, unseen)[pick]
     deterministic = ensemble.deterministic[pick] | (error == 0)
     shape = error.shape
     dust = ROUNDING * spread[:, None] + DUST * ranges[:, None]
     allowed = np.where(ensemble.deterministic[pick], rounding, dust)
     allowed = allowed + reference.error + bound[pick]
-    often = ~_unseen(ensemble)[pick] & (ensemble.moments.events[pick] >= RARE_EVENTS)
+    often = ~unseen[pick] & (ensemble.moments.events[pick] >= RARE_EVENTS)
     return Points(
         names=reference.names,
         times=reference.times,

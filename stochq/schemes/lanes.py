@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from stochq.arrays import Complexes, Floats, Ints
+from stochq.arrays import Floats, Ints
 from stochq.jit import kernel
 from stochq.states import State
 from stochq.streams import (
@@ -91,16 +91,6 @@ class Lanes:
     shared: bool
     tally: Tally
     position: int = 0
-
-    @property
-    def dim(self) -> int:
-        """Dimension d."""
-        return int(self.x.shape[2])
-
-    def amplitudes(self) -> Complexes:
-        """Return the states, shape (G, d, W)."""
-        states: Complexes = self.x[:, 0] + 1j * self.x[:, 1]
-        return states
 
 
 @kernel
