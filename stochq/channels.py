@@ -1,7 +1,6 @@
 """Noise and dissipators: the strength of a channel, stated twice.
 
-White noise is Stratonovich, as every physical noise is. Its strength is a covariance,
-and the dissipator that it averages to.
+Its strength is a covariance, and the dissipator that it averages to.
 """
 
 from __future__ import annotations
@@ -14,6 +13,7 @@ import numpy as np
 from stochq.arrays import (
     Floats,
     Operator,
+    adjoint,
     as_operator,
     as_operators,
     hermitian_defect,
@@ -21,6 +21,7 @@ from stochq.arrays import (
     positive_rate,
     read_only,
 )
+from stochq.envelopes import Envelope, as_envelope, as_envelopes, evaluate
 from stochq.errors import ModelError
 
 __all__ = ["ComplexWhiteNoise", "Dissipator", "Noise", "WhiteNoise"]
@@ -81,11 +82,12 @@ def _checked_covariance(covariance: Any, channels: int) -> Floats:
 
 @dataclass(frozen=True, eq=False, init=False)
 class WhiteNoise:
-    r"""Real Gaussian white noise: H(t) contains sum_j eta_j(t) L_j.
+    r"""Real Gaussian white noise: H(t) contains sum_j f_j(t) eta_j(t) L_j.
 
     .. math::
         \langle \eta_j(t)\, \eta_k(s) \rangle = C_{jk}\, \delta(t - s), \qquad
-        \overline{\dot\rho} = -\tfrac12 \sum_{jk} C_{jk} [L_j, [L_k, \rho]]
+        \overline{\dot\rho} =
+        -\tfrac12 \sum_{jk} f_j(t) C_{jk} f_k(t) [L_j, [L_k, \rho]]
 
     For one channel the average is the dissipator ``C (L rho L - {L^2, rho}/2)``, that
     is Lindblad's with jump operator ``sqrt(C) L``.
@@ -99,6 +101,8 @@ class WhiteNoise:
     rate : float or array_like of shape (K,), optional
         The diagonal of C when the channels are independent [1/time]. Give either
         `covariance` or `rate`.
+    strength : callable, Sampled, or a sequence of K of them, optional
+        f_j(t) [1], real; 1 by default. One given alone multiplies every channel.
     name : str, optional
         What `unraveling`, `Verdict.detectable_rate` and messages call it.
 
@@ -112,6 +116,7 @@ class WhiteNoise:
     operators: tuple[Operator, ...]
     rates: Floats | None
     correlations: Floats | None
+    strengths: tuple[Envelope | None, ...]
     name: str
 
     def __init__(
@@ -120,6 +125,7 @@ class WhiteNoise:
         *,
         covariance: Any = None,
         rate: Any = None,
+        strength: Any = None,
         name: str | None = None,
     ) -> None:
         matrices = as_operators(operators, "operators")
@@ -143,6 +149,8 @@ class WhiteNoise:
         object.__setattr__(self, "operators", matrices)
         object.__setattr__(self, "rates", rates)
         object.__setattr__(self, "correlations", correlations)
+        strengths = as_envelopes(strength, len(matrices), "strength")
+        object.__setattr__(self, "strengths", strengths)
         object.__setattr__(self, "name", _as_name(name, "WhiteNoise"))
 
     @property
@@ -155,34 +163,63 @@ class WhiteNoise:
         assert self.correlations is not None
         return self.correlations
 
+    def real(self) -> WhiteNoise:
+        """Return the noise itself: it is real."""
+        return self
+
+    def amplitudes(self, t: float) -> Floats:
+        """Return f_j(t), shape (K,)."""
+        time = np.array([t], dtype=np.float64)
+        return np.array([1.0 if f is None else evaluate(f, time)[0]
+                         for f in self.strengths])  # fmt: skip
+
+    def square(self, t: float) -> Operator:
+        """Return sum_jk f_j(t) C_jk f_k(t) L_j L_k, what the Ito drift is made of."""
+        f = self.amplitudes(t)
+        total = 0.0 * self.operators[0]
+        if self.rates is not None:
+            for rate, operator in zip(f**2 * self.rates, self.operators, strict=True):
+                total = total + rate * (operator @ operator)
+            return total
+        for row, left in zip(
+            np.outer(f, f) * self._correlated, self.operators, strict=True
+        ):
+            mixed = [row[k] * self.operators[k] for k in np.flatnonzero(row)]
+            if mixed:
+                total = total + left @ sum(mixed[1:], start=mixed[0])
+        return total
+
     def scaled(self, factor: float) -> WhiteNoise:
         """Return the same noise with C multiplied by `factor`."""
-        if self.rates is not None:
-            return WhiteNoise(
-                self.operators, rate=factor * self.rates, name=self.name or None
-            )
+        rates = None if self.rates is None else factor * self.rates
         return WhiteNoise(
-            self.operators, covariance=factor * self._correlated, name=self.name or None
+            self.operators,
+            rate=rates,
+            covariance=factor * self._correlated if rates is None else None,
+            strength=self.strengths,
+            name=self.name or None,
         )
 
 
 @dataclass(frozen=True, eq=False, init=False)
 class ComplexWhiteNoise:
-    r"""Complex white noise: H(t) contains sqrt(rate) (xi A + conj(xi) A^dag).
+    r"""Complex white noise: H(t) contains f(t) sqrt(rate) (xi A + conj(xi) A^dag).
 
     Here xi = (w1 + i w2)/sqrt(2) with unit real white noises w1, w2. It averages to
 
     .. math::
         \overline{\dot\rho} = \gamma\,\bigl(A \rho A^\dagger + A^\dagger \rho A
         - \tfrac12 \{A^\dagger A + A A^\dagger, \rho\}\bigr),
-        \qquad \gamma = \text{rate}.
+        \qquad \gamma = f(t)^2\, \text{rate}.
 
     Parameters
     ----------
     operator : matrix (d, d)
         A, any square matrix [1].
     rate : float
-        gamma >= 0 [1/time].
+        At least 0 [1/time].
+    strength : callable or Sampled, optional
+        f(t) [1], real; 1 by default.
     name : str, optional
         What `unraveling`, `Verdict.detectable_rate` and messages call it.
 
@@ -194,12 +231,31 @@ class ComplexWhiteNoise:
 
     operator: Operator
     rate: float
+    strength: Envelope | None
     name: str
 
-    def __init__(self, operator: Any, *, rate: Any, name: str | None = None) -> None:
+    def __init__(
+        self,
+        operator: Any,
+        *,
+        rate: Any,
+        strength: Any = None,
+        name: str | None = None,
+    ) -> None:
         object.__setattr__(self, "operator", as_operator(operator, "operator"))
         object.__setattr__(self, "rate", positive_rate(rate, "rate"))
+        object.__setattr__(self, "strength", as_envelope(strength, "strength"))
         object.__setattr__(self, "name", _as_name(name, "ComplexWhiteNoise"))
+
+    def real(self) -> WhiteNoise:
+        """Return the same noise as two real ones: A + A^dag and i(A - A^dag)."""
+        dagger = adjoint(self.operator)
+        return WhiteNoise(
+            [self.operator + dagger, 1j * (self.operator - dagger)],
+            rate=self.rate / 2,
+            strength=self.strength,
+            name=self.name or None,
+        )
 
     @property
     def operators(self) -> tuple[Operator, ...]:
@@ -209,7 +265,10 @@ class ComplexWhiteNoise:
     def scaled(self, factor: float) -> ComplexWhiteNoise:
         """Return the same noise with its rate multiplied by `factor`."""
         return ComplexWhiteNoise(
-            self.operator, rate=factor * self.rate, name=self.name or None
+            self.operator,
+            rate=factor * self.rate,
+            strength=self.strength,
+            name=self.name or None,
         )
 
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import scipy.sparse as sp
 
+from stochq import equations, superoperator
 from stochq.arrays import (
     Floats,
     Operator,
@@ -19,10 +20,15 @@ from stochq.arrays import (
     positive_rate,
 )
 from stochq.channels import ComplexWhiteNoise, Dissipator, Noise, WhiteNoise
+from stochq.envelopes import Envelope, evaluate
 from stochq.errors import ModelError
 from stochq.states import State, as_initial
+from stochq.structure import commuting_groups
 
-__all__ = ["Model"]
+__all__ = ["Calculus", "Model"]
+
+Calculus = Literal["stratonovich", "ito", "raw-ito"]
+CALCULI = ("stratonovich", "ito", "raw-ito")
 
 
 def _as_tuple(value: Any, kinds: tuple[type, ...], argument: str) -> tuple[Any, ...]:
@@ -63,6 +69,30 @@ def _copy(member: Any) -> Any:
     return twin
 
 
+def _as_drives(value: Any, dim: int) -> tuple[tuple[Operator, Envelope], ...]:
+    """Return pairs (H_m, f_m), each H_m checked to be Hermitian."""
+    if not isinstance(value, Sequence) or isinstance(value, str):
+        raise ModelError(
+            "`drives` must be a sequence of pairs (matrix, function of time), "
+            f"but is {type(value).__name__}"
+        )
+    drives = []
+    for m, pair in enumerate(value):
+        if not isinstance(pair, Sequence) or len(pair) != 2 or not callable(pair[1]):
+            raise ModelError(
+                f"`drives[{m}]` must be a pair (matrix, function of time), "
+                f"but is {pair!r:.60}"
+            )
+        operator = as_operator(pair[0], f"drives[{m}]", dim)
+        if not is_hermitian(operator):
+            raise ModelError(
+                f"`drives[{m}]` must have a Hermitian matrix, but max |H - H^dag| is "
+                f"{hermitian_defect(operator):.3g}"
+            )
+        drives.append((operator, pair[1]))
+    return tuple(drives)
+
+
 def _as_observables(value: Any, dim: int) -> Mapping[str, Operator]:
     """Return the observables, each checked to be Hermitian."""
     if not isinstance(value, Mapping) or not value:
@@ -89,10 +119,12 @@ class Model:
     r"""An open quantum system: Hamiltonian, noise, dissipators, start, observables.
 
     .. math::
-        \dot\rho = -i[H + \textstyle\sum_j \eta_j(t) L_j,\ \rho]
+        \dot\rho = -i[H + \textstyle\sum_m f_m(t) H_m
+        + \textstyle\sum_j f_j(t) \eta_j(t) L_j,\ \rho]
         + \sum_c \gamma_c \bigl(c \rho c^\dagger - \tfrac12\{c^\dagger c, \rho\}\bigr)
 
     with hbar = 1. The initial state holds at ``times[0]``, whatever its value.
+    ``print(model)`` writes this equation out.
 
     Parameters
     ----------
@@ -111,6 +143,14 @@ Occupations
         What is averaged, Hermitian.
     name : str, default "model"
         What tables and figures call it.
+    drives : sequence of (matrix (d, d), function of time), default none
+        Pairs H_m, f_m of the time-dependent part of the Hamiltonian, H_m Hermitian
+        [1/time] and f_m(t) a Python function or `Sampled(times, values)` [1].
+    calculus : {"stratonovich", "ito", "raw-ito"}, default "stratonovich"
+        How the noise is read. Stratonovich noise is the limit of physical noise of
+        short memory. "ito" writes the same process as an Ito equation: it has the
+        drift -1/2 sum C_jk L_j L_k that keeps the norm. "raw-ito" is the Ito equation
+        *without* that drift: another process, whose norm grows.
 
     Raises
     ------
@@ -124,6 +164,8 @@ Occupations
     initial: State | Any = None
     observables: Mapping[str, Any] = field(default_factory=dict)
     name: str = "model"
+    drives: Sequence[tuple[Any, Envelope]] = ()
+    calculus: Calculus = "stratonovich"
 
     def __post_init__(self) -> None:
         """Validate every part against the dimension of the initial state."""
@@ -146,12 +188,24 @@ Occupations
                 f"{hermitian_defect(hamiltonian):.3g}"
             )
         _check_members(noise, dissipators, state.dim)
+        if self.calculus not in CALCULI:
+            raise ModelError(
+                f"`calculus` must be one of {', '.join(CALCULI)}, "
+                f"but is {self.calculus!r}"
+            )
+        if self.calculus == "raw-ito" and (dissipators or state.one_body):
+            raise ModelError(
+                '`calculus="raw-ito"` must have kets and noise only, but the model has '
+                + ("dissipators" if dissipators else "orbitals")
+                + "; its norm grows, so it is no probability"
+            )
         if not isinstance(self.name, str) or not self.name:
             raise ModelError(f"`name` must be a non-empty string, but is {self.name!r}")
         object.__setattr__(self, "initial", state)
         object.__setattr__(self, "noise", noise)
         object.__setattr__(self, "dissipators", dissipators)
         object.__setattr__(self, "hamiltonian", hamiltonian)
+        object.__setattr__(self, "drives", _as_drives(self.drives, state.dim))
         object.__setattr__(
             self, "observables", _as_observables(self.observables, state.dim)
         )
@@ -172,6 +226,76 @@ Occupations
         names = [n.name for n in self.noise if np.any(_strength(n))]
         names += [d.name for d in self.dissipators if d.rate]
         return tuple(dict.fromkeys(names))
+
+    @property
+    def time_dependent(self) -> bool:
+        """Whether the Hamiltonian or a noise strength depends on time."""
+        strengths = [f for n in self.noise for f in n.real().strengths]
+        return bool(self.drives) or any(f is not None for f in strengths)
+
+    def hamiltonian_at(self, t: float | None = None) -> Operator:
+        """Return H + sum_m f_m(t) H_m, shape (d, d) [1/time]."""
+        time = np.array([self._time(t)])
+        return sum(
+            (evaluate(f, time)[0] * H for H, f in self.drives), start=self.hamiltonian
+        )
+
+    def ito_drift(self, t: float | None = None) -> Operator:
+        r"""Return the drift of the Ito equation of the noise Hamiltonian.
+
+        .. math:: d\psi = \bigl(-iH - \tfrac12 \textstyle\sum_{jk} C_{jk} L_j L_k\bigr)
+            \psi\, dt - i \textstyle\sum_j L_j \psi\, dW_j
+
+        Without its second term (``calculus="raw-ito"``) the norm of psi would grow.
+
+        Parameters
+        ----------
+        t : float, optional
+            The time [time], for a model that depends on it.
+
+        Returns
+        -------
+        csr_array, shape (d, d) [1/time]
+        """
+        time = self._time(t)
+        drift = -1j * self.hamiltonian_at(time)
+        if self.calculus != "raw-ito":
+            for noise in self.noise:
+                drift = drift - 0.5 * noise.real().square(time)
+        return drift
+
+    def lindbladian(self, t: float | None = None) -> Operator:
+        """Return the generator of the averaged equation, acting on ``rho.ravel()``.
+
+        Parameters
+        ----------
+        t : float, optional
+            The time [time], for a model that depends on it.
+
+        Returns
+        -------
+        csr_array, shape (d^2, d^2) [1/time]
+        """
+        return superoperator.generator(self, self._time(t))
+
+    def noise_commutes(self) -> bool:
+        """Tell whether all noise operators commute with each other."""
+        operators = [L for n in self.noise for L in n.real().operators]
+        return len(commuting_groups(operators)) < 2
+
+    def _time(self, t: float | None) -> float:
+        """Return the time to look at a model."""
+        if t is None and self.time_dependent:
+            raise ModelError("`t` must be given for a model that depends on time")
+        return 0.0 if t is None else float(t)
+
+    def __str__(self) -> str:
+        """Write the equation that the model stands for."""
+        return equations.as_text(self)
+
+    def _repr_latex_(self) -> str:
+        """Write the equation for a notebook."""
+        return equations.as_latex(self)
 
     def __repr__(self) -> str:
         """Say what it is made of, in one line."""

@@ -7,7 +7,7 @@ reads are dropped, and what is left splits into independent blocks.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from itertools import count, pairwise
 from typing import Any
@@ -19,8 +19,9 @@ from scipy.linalg import expm, expm_frechet
 from scipy.sparse.csgraph import breadth_first_order, connected_components
 
 from stochq.arrays import Complexes, Floats, Ints, Operator
+from stochq.superoperator import summed
 
-__all__ = ["LinearSystem", "Solution", "blocks", "propagate", "pruned", "summed"]
+__all__ = ["LinearSystem", "Solution", "blocks", "propagate", "relevant"]
 
 EPS = float(np.finfo(np.float64).eps)
 
@@ -50,12 +51,15 @@ class LinearSystem:
         x at the first time.
     readout : csr_array, shape (O, n)
         R.
+    grows : bool
+        Whether x may become larger than the start.
     """
 
     constant: Operator
     rated: Mapping[str, Operator]
     start: Complexes
     readout: Operator
+    grows: bool = False
 
     def generator(self) -> Operator:
         """Return G, shape (n, n)."""
@@ -68,6 +72,7 @@ class LinearSystem:
             {name: part[kept][:, kept] for name, part in self.rated.items()},
             self.start[kept],
             self.readout[:, kept],
+            self.grows,
         )
 
 
@@ -78,20 +83,6 @@ class Solution:
     values: Complexes
     sensitivity: Mapping[str, Complexes]
     error: float
-
-
-def summed(constant: Operator, parts: Iterable[Operator]) -> Operator:
-    """Return the sum of sparse matrices."""
-    return sum(parts, start=constant)
-
-
-def pruned(matrix: Operator) -> Operator:
-    """Drop the entries of a sparse matrix that are zero but for rounding."""
-    matrix = sp.csr_array(matrix)
-    scale = float(np.abs(matrix.data).max(initial=0.0))
-    matrix.data[np.abs(matrix.data) <= 8 * EPS * scale] = 0
-    matrix.eliminate_zeros()
-    return matrix
 
 
 def blocks(pattern: Operator) -> list[Ints]:
@@ -120,12 +111,11 @@ def _reached(flow: Operator, source: Bools) -> Bools:
     return marks[:n]
 
 
-def _relevant(system: LinearSystem) -> list[Ints]:
+def relevant(pattern: Operator, start: Complexes, readout: Operator) -> list[Ints]:
     """Return the blocks of unknowns that carry the start to the observables."""
-    pattern = summed(abs(system.constant), map(abs, system.rated.values()))
-    size = np.abs(system.start)
+    size = np.abs(start)
     filled = size > 2 * EPS * size.max()
-    read = np.asarray(abs(system.readout).sum(axis=0)).ravel() > 0
+    read = np.asarray(abs(readout).sum(axis=0)).ravel() > 0
     kept = np.flatnonzero(_reached(pattern.T, filled) & _reached(pattern, read))
     return _gathered([kept[block] for block in blocks(pattern[kept][:, kept])])
 
@@ -226,7 +216,10 @@ def _propagate_block(system: LinearSystem, times: Floats) -> tuple[Complexes, fl
         states = advances[index](states)
         read.append(system.readout @ states)
     rows = np.sqrt(np.asarray(abs(system.readout).power(2).sum(axis=1)))
-    scale = float(rows.max() * np.linalg.norm(system.start))
+    size = np.linalg.norm(system.start)
+    if system.grows:
+        size = max(size, np.linalg.norm(states[:, 0]))
+    scale = float(rows.max() * size)
     norm, span = _norm(system.generator()), float(times[-1] - times[0])
     rounding = EPS * (norm * span + times.size + system.start.size)
     return np.stack(read, axis=-1), scale * (rounding + norm * drift)
@@ -240,10 +233,12 @@ def propagate(system: LinearSystem, times: Floats, names: tuple[str, ...]) -> So
         {name: system.rated[name] for name in names},
         system.start,
         system.readout,
+        system.grows,
     )
     shape = (system.readout.shape[0], 1 + len(names), times.size)
     read, error = np.zeros(shape, dtype=np.complex128), 0.0
-    for kept in _relevant(system):
+    pattern = summed(abs(system.constant), map(abs, system.rated.values()))
+    for kept in relevant(pattern, system.start, system.readout):
         part, part_error = _propagate_block(system.restricted(kept), times)
         read += part
         error += part_error

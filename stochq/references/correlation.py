@@ -15,8 +15,9 @@ from stochq.arrays import Complexes, Operator, adjoint, as_times
 from stochq.channels import ComplexWhiteNoise, Dissipator, Noise
 from stochq.errors import ModelError
 from stochq.model import Model
-from stochq.references._propagate import LinearSystem, propagate, pruned
+from stochq.references._integrate import System, solve
 from stochq.references.base import Reference
+from stochq.superoperator import Term, pruned, shares
 
 __all__ = ["correlation_equation", "correlation_matrix"]
 
@@ -37,16 +38,19 @@ def _complex_channel(matrix: Operator, rate: float) -> Operator:
     return -rate / 4 * (first @ first + second @ second)
 
 
-def _real_channels(noise: Noise) -> Operator:
-    """Return -1/2 sum_jk C_jk [A_j^T, [A_k^T, G]] of one noise, shape (L^2, L^2)."""
+def _channels(noise: Noise) -> list[Term]:
+    """Return -1/2 sum_jk f_j C_jk f_k [A_j^T, [A_k^T, G]] of one noise."""
     if isinstance(noise, ComplexWhiteNoise):
-        return _complex_channel(noise.operator, noise.rate)
-    brackets = [_bracket(matrix) for matrix in noise.operators]
-    total = sp.csr_array(brackets[0].shape, dtype=np.complex128)
-    for row, bracket in zip(noise.covariance, brackets, strict=True):
-        terms = [row[k] * brackets[k] for k in np.flatnonzero(row)]
-        total = total - 0.5 * bracket @ sum(terms) if terms else total
-    return total
+        twice = () if noise.strength is None else (noise.strength, noise.strength)
+        return [Term(twice, pruned(_complex_channel(noise.operator, noise.rate)))]
+    brackets, terms = [_bracket(matrix) for matrix in noise.operators], []
+    for factors, channels, covariance in shares(noise):
+        total = sp.csr_array(brackets[0].shape, dtype=np.complex128)
+        for row, j in zip(covariance, channels, strict=True):
+            mixed = [row[k] * brackets[channels[k]] for k in np.flatnonzero(row)]
+            total = total - 0.5 * brackets[j] @ sum(mixed) if mixed else total
+        terms.append(Term(factors, pruned(total)))
+    return terms
 
 
 def _closes(dissipators: list[Dissipator]) -> bool:
@@ -74,17 +78,19 @@ def _check_closure(model: Model) -> None:
         )
 
 
-def _rated_parts(model: Model) -> dict[str, Operator]:
+def _rated_parts(model: Model) -> dict[str, list[Term]]:
     """Return the part of the generator of G of each named rate.
 
     Once the dissipators close, D = (D[A] + D[A^dag])/2 summed over them, and each one
     counts as complex noise of half its rate.
     """
-    parts: dict[str, Any] = {n.name: _real_channels(n) for n in model.noise}
+    rated = {n.name: _channels(n) for n in model.noise}
+    jumps: dict[str, Any] = {}
     for d in model.dissipators:
         part = _complex_channel(d.operator, d.rate / 2)
-        parts[d.name] = parts.get(d.name, 0) + part
-    return {name: pruned(parts[name]) for name in model.rate_names}
+        jumps[d.name] = jumps.get(d.name, 0) + part
+    rated |= {name: [Term((), pruned(total))] for name, total in jumps.items()}
+    return {name: rated[name] for name in model.rate_names}
 
 
 def _varied_alone(model: Model) -> tuple[str, ...]:
@@ -97,7 +103,7 @@ def _varied_alone(model: Model) -> tuple[str, ...]:
     )
 
 
-def _system(model: Model, readout: Operator) -> LinearSystem:
+def _system(model: Model, readout: Operator) -> System:
     """Return the linear system of G, read by `readout` of shape (O, L^2)."""
     if not model.one_body:
         raise ModelError(
@@ -105,9 +111,10 @@ def _system(model: Model, readout: Operator) -> LinearSystem:
             "but starts from kets; its average is master_equation(model, times)"
         )
     _check_closure(model)
-    constant = pruned(1j * _bracket(model.hamiltonian))
+    constant = [Term((), pruned(1j * _bracket(model.hamiltonian)))]
+    constant += [Term((f,), pruned(1j * _bracket(h))) for h, f in model.drives]
     start = model.initial.density_matrix().T.ravel()
-    return LinearSystem(constant, _rated_parts(model), start, readout)
+    return System(constant, _rated_parts(model), start, readout)
 
 
 def correlation_equation(
@@ -116,15 +123,16 @@ def correlation_equation(
     r"""Solve the closed equation of the two-point function of free fermions.
 
     .. math::
-        \frac{dG}{dt} = i[h^T, G]
-        - \tfrac12 \sum_{jk} C_{jk} [A_j^T, [A_k^T, G]], \qquad
+        \frac{dG}{dt} = i[h(t)^T, G]
+        - \tfrac12 \sum_{jk} f_j C_{jk} f_k [A_j^T, [A_k^T, G]], \qquad
         \langle O \rangle = \sum_{xy} O_{xy} G_{xy}
 
     It is exact for every many-body state. Complex noise of rate g is two real
     channels, A + A^dag and i(A - A^dag), each with C = g/2. A Hermitian dissipator is
     a channel with C = g; a pair (A, A^dag) of equal rates is complex noise. For
     dephasing of rate g on site x, [A, [A, .]] leaves n_x alone and damps the
-    coherences of x at the rate g/2.
+    coherences of x at the rate g/2. What depends on time is integrated as in
+    `master_equation`.
 
     Parameters
     ----------
@@ -154,7 +162,7 @@ def correlation_equation(
     system = _system(model, sp.vstack(rows, format="csr"))
     times = as_times(times)
     names = _varied_alone(model) if sensitivity else ()
-    solution = propagate(system, times, names)
+    solution = solve(system, times, names)
     return Reference(
         times,
         tuple(model.observables),
@@ -182,5 +190,5 @@ def correlation_matrix(model: Model, times: Any) -> Complexes:
     """
     everything = sp.eye_array(model.dim**2, dtype=np.complex128, format="csr")
     times = as_times(times)
-    solution = propagate(_system(model, everything), times, ())
+    solution = solve(_system(model, everything), times, ())
     return solution.values.T.reshape(times.size, model.dim, model.dim)

@@ -1,26 +1,25 @@
-r"""The exact average of a model: its master equation, solved without trajectories.
+"""The exact average of a model: its master equation, solved without trajectories.
 
-Density matrices are vectors in row-major order, so that
-vec(A rho B) = (A kron B^T) vec(rho). White noise enters by its covariance directly,
-:math:`-\tfrac12 \sum_{jk} C_{jk} [L_j, [L_k, \rho]]`, never by a factor of it.
+Density matrices are vectors in row-major order; `stochq.superoperator` builds what acts
+on them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
 from scipy.sparse.linalg import splu
 
-from stochq.arrays import Complexes, Operator, adjoint, as_times
-from stochq.channels import ComplexWhiteNoise, Noise
+from stochq.arrays import Complexes, Operator, as_times
 from stochq.errors import ModelError
 from stochq.model import Model
-from stochq.references._propagate import LinearSystem, blocks, propagate, pruned, summed
+from stochq.references._integrate import System, solve
+from stochq.references._propagate import blocks
 from stochq.references.base import Reference
 from stochq.references.correlation import correlation_equation
+from stochq.superoperator import parts
 
 __all__ = ["liouvillian", "master_equation", "steady_state"]
 
@@ -34,64 +33,24 @@ SHIFT, ITERATIONS = 1e-13, 4
 COUNTED = 4
 
 
-def _commutator(operator: Operator) -> Operator:
-    """Return rho -> [A, rho], shape (d^2, d^2)."""
-    one = sp.eye_array(operator.shape[0])
-    return sp.csr_array(sp.kron(operator, one) - sp.kron(one, operator.T))
-
-
-def _lindblad(jump: Operator) -> Operator:
-    """Return rho -> c rho c^dag - {c^dag c, rho}/2, shape (d^2, d^2)."""
-    one, loss = sp.eye_array(jump.shape[0]), adjoint(jump) @ jump
-    return sp.csr_array(
-        sp.kron(jump, jump.conj()) - (sp.kron(loss, one) + sp.kron(one, loss.T)) / 2
-    )
-
-
-def _averaged(noise: Noise) -> Operator:
-    """Return the dissipator that a noise averages to, shape (d^2, d^2)."""
-    if isinstance(noise, ComplexWhiteNoise):
-        both = _lindblad(noise.operator) + _lindblad(adjoint(noise.operator))
-        return noise.rate * both
-    commutators = [_commutator(operator) for operator in noise.operators]
-    unit = sp.eye_array(commutators[0].shape[0])
-    covariance = sp.kron(sp.csr_array(noise.covariance), unit, format="csr")
-    return -0.5 * sp.hstack(commutators) @ covariance @ sp.vstack(commutators)
-
-
-def _rated_parts(model: Model) -> dict[str, Operator]:
-    """Return the part of the Liouvillian of each named rate."""
-    parts: dict[str, Any] = {n.name: _averaged(n) for n in model.noise}
-    for dissipator in model.dissipators:
-        part = dissipator.rate * _lindblad(dissipator.operator)
-        parts[dissipator.name] = parts.get(dissipator.name, 0) + part
-    return {name: pruned(parts[name]) for name in model.rate_names}
-
-
-def _parts(model: Model) -> tuple[Operator, Mapping[str, Operator]]:
-    """Return the Hamiltonian part of the Liouvillian and that of each rate."""
-    if model.one_body:
-        raise ModelError(
-            "`model` must start from kets or a density matrix, but is a one-body model "
-            "of fermions; its average is correlation_equation(model, times)"
-        )
-    return pruned(-1j * _commutator(model.hamiltonian)), _rated_parts(model)
-
-
-def liouvillian(model: Model) -> Operator:
+def liouvillian(model: Model, t: float | None = None) -> Operator:
     r"""Return the generator of the averaged equation.
 
     .. math::
-        \mathcal L \rho = -i[H, \rho] - \tfrac12 \sum_{jk} C_{jk} [L_j, [L_k, \rho]]
+        \mathcal L \rho = -i[H, \rho]
+        - \tfrac12 \sum_{jk} f_j C_{jk} f_k [L_j, [L_k, \rho]]
         + \sum_c \gamma_c \bigl(c \rho c^\dagger - \tfrac12\{c^\dagger c, \rho\}\bigr)
 
     Complex noise of rate g adds :math:`g\,(A \rho A^\dagger + A^\dagger \rho A
-    - \tfrac12\{A^\dagger A + A A^\dagger, \rho\})`.
+    - \tfrac12\{A^\dagger A + A A^\dagger, \rho\})`. Noise read as "raw-ito" adds
+    :math:`\sum_{jk} f_j C_{jk} f_k L_j \rho L_k` alone.
 
     Parameters
     ----------
     model : Model
         With kets or a density matrix of dimension d.
+    t : float, optional
+        The time [time], for a model that depends on it.
 
     Returns
     -------
@@ -101,26 +60,31 @@ def liouvillian(model: Model) -> Operator:
     Raises
     ------
     ModelError
-        If the model is a one-body model of fermions.
+        If the model is a one-body model of fermions, or depends on time and `t` is
+        not given.
 
     Notes
     -----
     Source: Gorini, Kossakowski, Sudarshan; Lindblad (1976). The noise part is the
     exact average of Stratonovich white noise.
     """
-    constant, rated = _parts(model)
-    return summed(constant, rated.values())
+    return model.lindbladian(t)
 
 
 def master_equation(model: Model, times: Any, *, sensitivity: bool = True) -> Reference:
-    r"""Solve the averaged equation exactly.
+    r"""Solve the averaged equation.
 
     .. math::
-        \frac{d}{dt} \langle O \rangle = \mathrm{Tr}(O\, \mathcal L \rho), \qquad
+        \frac{d}{dt} \langle O \rangle = \mathrm{Tr}(O\, \mathcal L_t \rho), \qquad
         \frac{d}{dt} \frac{\partial \rho}{\partial \ln\gamma} =
-        \mathcal L \frac{\partial \rho}{\partial \ln\gamma} + \mathcal L_\gamma \rho
+        \mathcal L_t \frac{\partial \rho}{\partial \ln\gamma}
+        + \mathcal L_{\gamma,t}\, \rho
 
-    A one-body model is handed to `correlation_equation`.
+    It is exact to rounding where nothing depends on time, and otherwise integrated to
+    about ten digits; ``error`` is the distance to a coarser integration. Functions of
+    time are looked at on 2^14 intervals of ``times``: give a shorter pulse as
+    `Sampled`, whose spacing is always resolved. A one-body model is handed to
+    `correlation_equation`.
 
     Parameters
     ----------
@@ -144,11 +108,13 @@ def master_equation(model: Model, times: Any, *, sensitivity: bool = True) -> Re
     if model.one_body:
         return correlation_equation(model, times, sensitivity=sensitivity)
     times = as_times(times)
-    constant, rated = _parts(model)
-    readout = [op.T.tocsr().reshape((1, -1)) for op in model.observables.values()]
+    constant, rated = parts(model)
+    rows = [op.T.tocsr().reshape((1, -1)) for op in model.observables.values()]
+    readout = sp.vstack(rows, format="csr")
     start = model.initial.density_matrix().ravel()
-    system = LinearSystem(constant, rated, start, sp.vstack(readout, format="csr"))
-    solution = propagate(system, times, model.rate_names if sensitivity else ())
+    grows = model.calculus == "raw-ito"
+    system = System(constant, rated, start, readout, grows)
+    solution = solve(system, times, model.rate_names if sensitivity else ())
     return Reference(
         times,
         tuple(model.observables),
@@ -188,9 +154,19 @@ def steady_state(model: Model) -> Complexes:
     Raises
     ------
     ModelError
-        If there is more than one stationary state, or the model is a one-body model.
+        If there is more than one stationary state, the model depends on time, its
+        norm grows, or it is a one-body model.
     """
-    generator = liouvillian(model)
+    if model.time_dependent and not model.one_body:
+        raise ModelError(
+            "`model` must not depend on time to have a steady state, but has drives or "
+            "strengths; take its long-time state from master_equation"
+        )
+    if model.calculus == "raw-ito":
+        raise ModelError(
+            '`model` must keep the norm to have a steady state, but is "raw-ito"'
+        )
+    generator = liouvillian(model, 0.0)
     scale = float(abs(generator).sum(axis=0).max())
     if scale == 0:
         raise ModelError("`model` must have one stationary state, but nothing moves")

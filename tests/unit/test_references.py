@@ -8,6 +8,7 @@ import qutip
 import scipy.sparse as sp
 from scipy.linalg import expm
 
+from stochq.envelopes import Sampled, evaluate
 from stochq.errors import ModelError
 from stochq.model import ComplexWhiteNoise, Dissipator, Model, WhiteNoise
 from stochq.references import (
@@ -21,6 +22,7 @@ from stochq.references import (
     steady_state,
 )
 from stochq.references import _propagate as propagation
+from stochq.references._pieces import pieces
 from stochq.spaces import (
     bond_coupling,
     hopping_chain,
@@ -30,6 +32,7 @@ from stochq.spaces import (
     tls_number,
 )
 from stochq.states import Occupations, Orbitals
+from stochq.superoperator import shares
 
 LOWERING = np.array([[0, 1], [0, 0]])
 EXCITED = np.diag([0.0, 1.0])
@@ -259,9 +262,9 @@ def test_both_ways_to_step_give_the_same_exact_curves(make, monkeypatch):
         )
 
 
-def central_difference(solve, model, name, step=1e-4):
-    up = solve(model.with_rate(name, 1 + step), TIMES, sensitivity=False)
-    down = solve(model.with_rate(name, 1 - step), TIMES, sensitivity=False)
+def central_difference(solve, model, name, times=TIMES, step=1e-4):
+    up = solve(model.with_rate(name, 1 + step), times, sensitivity=False)
+    down = solve(model.with_rate(name, 1 - step), times, sensitivity=False)
     return (up.values - down.values) / (2 * step)
 
 
@@ -368,6 +371,433 @@ def test_steady_state_must_be_unique(model):
         steady_state(model)
 
 
+# ----------------------------------------------------------------- time dependence
+
+
+PAULI_Z = np.diag([1.0, -1.0])
+SAMPLES = np.linspace(0, 3, 13)
+ROUGH = np.random.default_rng(9).normal(size=SAMPLES.size)
+
+
+def samples(order, power):
+    """Return the integral from 0 of a power of the rough samples, at TIMES."""
+    if order == 0:
+        sums = np.cumsum(ROUGH[:-1] ** power * np.diff(SAMPLES))
+        return np.interp(TIMES, SAMPLES, np.concatenate(([0], sums)))
+    # parabolas and cubics meet on this grid, and Gauss's rule is exact for them
+    grid, (nodes, weights) = np.linspace(0, 3, 121), np.polynomial.legendre.leggauss(5)
+    places = grid[:-1, None] + (1 + nodes) * (grid[1] / 2)
+    curve = evaluate(Sampled(SAMPLES, ROUGH, order), places.ravel())
+    parts = curve.reshape(places.shape) ** power @ weights * (grid[1] / 2)
+    return np.concatenate(([0], np.cumsum(parts)))[::4]
+
+
+#: f, and the integrals of f and of f^2 from 0 to TIMES.
+ENVELOPES = {
+    "cosine": (
+        lambda t: np.cos(3 * t),
+        np.sin(3 * TIMES) / 3,
+        TIMES / 2 + np.sin(6 * TIMES) / 12,
+    ),
+    "one": (lambda t: 1, TIMES, TIMES),
+    "square": (
+        lambda t: 1 < t <= 2,
+        np.clip(TIMES - 1, 0, 1),
+        np.clip(TIMES - 1, 0, 1),
+    ),
+    "square wave": (
+        lambda t: np.sign(np.sin(20 * t)),
+        (np.pi - np.abs(20 * TIMES % (2 * np.pi) - np.pi)) / 20,
+        TIMES,
+    ),
+    "kink": (
+        lambda t: abs(t - 1.1),
+        (np.abs(TIMES - 1.1) * (TIMES - 1.1) + 1.1**2) / 2,
+        ((TIMES - 1.1) ** 3 + 1.1**3) / 3,
+    ),
+} | {
+    f"samples of order {order}": (
+        Sampled(SAMPLES, ROUGH, order),
+        samples(order, 1),
+        samples(order, 2),
+    )
+    for order in range(4)
+}
+
+
+def driven(envelope, times, **changes):
+    """Rotate |-> about x: n = sin^2(area / 2)."""
+    parts = {
+        "drives": [(PAULI_X / 2, envelope)],
+        "initial": [1, 0],
+        "observables": {"n": EXCITED},
+    }
+    return master_equation(Model(**parts | changes), times)
+
+
+@pytest.mark.parametrize("case", ENVELOPES, ids=list(ENVELOPES))
+def test_a_driven_qubit_turns_by_the_area_of_the_drive(case):
+    envelope, area, _ = ENVELOPES[case]
+    reference = driven(envelope, TIMES)
+    assert worst(reference.values, np.sin(area / 2) ** 2) <= reference.error < 1e-8
+    assert worst(reference.values, np.sin(area) ** 2) > 1e-2
+
+
+@pytest.mark.parametrize("case", ENVELOPES, ids=list(ENVELOPES))
+def test_noise_dephases_by_the_integral_of_its_strength_squared(case):
+    envelope, area, square = ENVELOPES[case]
+    model = Model(
+        noise=WhiteNoise(PAULI_Z, rate=0.3, strength=envelope, name="phase"),
+        initial=np.array([1, 1]) / np.sqrt(2),
+        observables={"x": PAULI_X},
+    )
+    reference = master_equation(model, TIMES)
+    truth = np.exp(-0.6 * square)
+    assert worst(reference.values, truth) <= reference.error < 1e-7
+    assert worst(reference.sensitivity["phase"], -0.6 * square * truth) < 1e-7
+    if case not in {"one", "square"}:  # where f = f^2
+        assert worst(reference.values, np.exp(-0.6 * area)) > 1e-2
+
+
+def test_an_envelope_of_one_changes_nothing():
+    parts = random_parts(np.random.default_rng(12), 4)
+    real, complex_ = parts["noise"]
+    strengths = [lambda t: 1.0, None, lambda t: 1]
+    written = Model(
+        **parts
+        | {
+            "hamiltonian": None,
+            "drives": [(parts["hamiltonian"], lambda t: 1.0)],
+            "noise": [
+                WhiteNoise(
+                    real.operators,
+                    covariance=real.covariance,
+                    strength=strengths,
+                    name="real",
+                ),
+                ComplexWhiteNoise(
+                    complex_.operator, rate=0.4, strength=lambda t: 1.0, name="complex"
+                ),
+            ],
+        }
+    )
+    reference, truth = (master_equation(m, TIMES) for m in (written, Model(**parts)))
+    assert worst(reference.values, truth.values) <= reference.error < 1e-7
+    for name, slope in truth.sensitivity.items():
+        assert worst(reference.sensitivity[name], slope) < 1e-8
+
+
+@pytest.mark.parametrize("width", [0.5, 0.02, 1e-3])
+@pytest.mark.parametrize("shape", ["square", "bell", "samples"])
+def test_a_pulse_between_two_outputs_is_not_stepped_over(shape, width):
+    center, times = 1.234567, np.array([0, 3.0])
+    pulses = {
+        "square": lambda t: np.pi / width * (abs(t - center) < width / 2),
+        "bell": lambda t: (
+            np.sqrt(np.pi) / (width / 8) * np.exp(-(((t - center) * 8 / width) ** 2))
+        ),
+        "samples": Sampled(
+            [0, center - width, center, center + width, 3],
+            [0, 0, np.pi / width, 0, 0],
+            1,
+        ),
+    }
+    background = (PAULI_X / 2, lambda t: 0.1 * np.cos(t))
+    for drives in ([], [background]):
+        reference = driven(None, times, drives=[(PAULI_X / 2, pulses[shape]), *drives])
+        area = np.pi + (0.1 * np.sin(3) if drives else 0)
+        truth = np.sin(area / 2) ** 2
+        assert abs(reference.values[0, 1] - truth) <= reference.error < 1e-7
+    assert truth > 0.9, "a pulse that is missed leaves n below 0.1"
+
+
+def test_uneven_samples_are_resolved_where_they_are_close():
+    """A smooth pulse of 1e-4 in a span of 3, which no even scan would find."""
+    short = 1e-4 * np.linspace(-0.5, 0.5, 41)
+    bell = np.pi * 1e4 * 30 * np.clip(0.25 - (short * 1e4) ** 2, 0, 1) ** 2
+    times = np.concatenate(([0, 1], 1.2345 + short, [2, 3]))
+    values = np.concatenate(([0, 0], bell, [0, 0]))
+    reference = driven(Sampled(times, values, 1), [0, 3.0])
+    area = np.diff(times) @ (values[1:] + values[:-1]) / 2
+    error = abs(reference.values[0, 1] - np.sin(area / 2) ** 2)
+    assert error <= reference.error < 1e-8
+    assert np.sin(area / 2) ** 2 > 0.9, "a pulse that is missed leaves n = 0"
+    for order in (2, 3):
+        cut = pieces([Sampled(times, values, order)], np.array([0, 3.0]))
+        steps = [p.step for p in cut.pieces if abs(p.start - 1.2345) < 4e-5]
+        assert len(steps) > 30
+        assert max(steps) < 3e-6
+
+
+def test_jumps_cost_no_refused_steps():
+    """A jump lies between two pieces, and neither looks across it."""
+    seen = []
+
+    def square_wave(t):
+        seen.append(t)
+        return np.sign(np.sin(20 * t + 0.1))
+
+    driven(square_wave, [0, 3.0])
+    jumps = 19
+    assert len(seen) - 2**14 < 600 * jumps, "looking across costs 1500 for each"
+
+
+def test_a_weak_pulse_after_a_strong_one_is_seen():
+    """What one interval holds is measured by its own size."""
+
+    def pulses(t):
+        return 1e3 * (0.2 <= t < 0.2 + 2e-3) + 2.0 * (2.2 < t < 2.3)
+
+    reference = driven(pulses, [0, 1, 3.0])
+    truth = np.sin(np.array([0, 2, 2.2]) / 2) ** 2
+    assert worst(reference.values, truth) <= reference.error < 1e-9
+    assert abs(truth[2] - truth[1]) > 0.05
+
+
+@pytest.mark.parametrize("start", [0.0, -7.5, 1e6])
+def test_steps_are_short_where_an_envelope_is(start):
+    rng = np.random.default_rng(17)
+    for width in (0.3, 0.01, 1e-3):
+        first = start + rng.uniform(0, 3 - width)
+
+        def square(t, a=first, b=first + width):
+            return float(a < t < b)
+
+        times = start + np.linspace(0, 3, 4)
+        cut = pieces([square, lambda t: np.sin(t)], times)
+        ends = np.array([piece[:2] for piece in cut.pieces])
+        assert ends[0, 0] == times[0]
+        assert ends[-1, 1] == times[-1]
+        assert np.array_equal(ends[1:, 0], ends[:-1, 1])
+        for edge in (first, first + width):
+            assert np.abs(ends - edge).min() <= cut.margin
+        inside = [
+            p for p in cut.pieces if first < (p.start + p.end) / 2 < first + width
+        ]
+        assert all(piece.step <= width for piece in inside)
+
+
+def random_drive(rng, d):
+    """Return changes that make everything in `random_parts` depend on time."""
+    strengths = [
+        lambda t: np.cos(2 * t),
+        None,
+        Sampled([0, 1, 2, 3, 6], [0.5, -1.0, 1.2, 0.3, 0.3]),
+    ]
+    drives = [
+        (random_hermitian(rng, d), lambda t: np.sin(3 * t)),
+        (random_hermitian(rng, d), lambda t: np.exp(-t)),
+    ]
+    return drives, strengths, lambda t: 1 + 0.5 * np.sin(t)
+
+
+def random_driven_model(seed, d, **changes):
+    rng = np.random.default_rng(seed)
+    parts = random_parts(rng, d)
+    drives, strengths, strength = random_drive(rng, d)
+    known = {"drives": drives, "strengths": strengths, "strength": strength} | changes
+    real, complex_ = parts["noise"]
+    covariance = changes.get("covariance", real.covariance)
+    parts["noise"] = [
+        WhiteNoise(
+            real.operators,
+            covariance=covariance,
+            strength=known["strengths"],
+            name="real",
+        ),
+        ComplexWhiteNoise(
+            complex_.operator, rate=0.4, strength=known["strength"], name="complex"
+        ),
+    ]
+    return Model(**parts, drives=known["drives"])
+
+
+def qutip_of(operator, envelope):
+    matrix = qutip.Qobj(operator.toarray())
+    return matrix if envelope is None else [matrix, lambda t: float(envelope(t))]
+
+
+def qutip_driven_means(model, times):
+    """Write every noise as jumps that depend on time, by the roots of C."""
+    jumps = [np.sqrt(d.rate) * qutip.Qobj(d.operator.toarray())
+             for d in model.dissipators]  # fmt: skip
+    for noise in (n.real() for n in model.noise):
+        weights, modes = np.linalg.eigh(noise.covariance)
+        for strength, mode in zip(weights, modes.T, strict=True):
+            parts = [
+                qutip.QobjEvo([qutip_of(np.sqrt(strength) * v * L, f)])
+                for v, L, f in zip(
+                    mode.T, noise.operators, noise.strengths, strict=True
+                )
+            ]
+            jumps.append(sum(parts[1:], start=parts[0]))
+    hamiltonian = [qutip_of(model.hamiltonian, None)]
+    hamiltonian += [qutip_of(h, f) for h, f in model.drives]
+    result = qutip.mesolve(
+        qutip.QobjEvo(hamiltonian),
+        qutip.Qobj(model.initial.density_matrix()),
+        times,
+        c_ops=jumps,
+        e_ops=[qutip.Qobj(o.toarray()) for o in model.observables.values()],
+        options={"atol": 1e-11, "rtol": 1e-9, "nsteps": 10**5, "progress_bar": ""},
+    )
+    return np.array(result.expect)
+
+
+@pytest.mark.parametrize("seed", [0, 2])
+def test_random_driven_models_agree_with_qutip(seed):
+    times, d = np.linspace(0, 3, 7), 2 + seed
+    model = random_driven_model(seed, d)
+    reference = master_equation(model, times, sensitivity=False)
+    truth = qutip_driven_means(model, times)
+    assert worst(reference.values, truth) < QUTIP_ACCURACY
+    assert reference.error < QUTIP_ACCURACY
+    covariance = model.noise[0].covariance
+    strengths = model.noise[0].strengths
+    for changes in (
+        {"drives": []},
+        {
+            "drives": [
+                (h, f)
+                for (h, _), (_, f) in zip(model.drives, model.drives[::-1], strict=True)
+            ]
+        },
+        {"strengths": None},
+        {"strengths": strengths[::-1]},
+        {"strength": None},
+        {"covariance": np.diag(np.diag(covariance))},
+    ):
+        mutant = random_driven_model(seed, d, **changes)
+        found = master_equation(mutant, times, sensitivity=False).values
+        assert worst(found, truth) > 1e-3, f"{list(changes)} must be seen"
+
+
+def test_driven_sensitivities_are_derivatives():
+    model, times = random_driven_model(4, 2), TIMES[:11:5]
+    reference = master_equation(model, times)
+    assert tuple(reference.sensitivity) == model.rate_names
+    for name in ("real", "complex", "loss"):
+        slope = reference.sensitivity[name]
+        truth = central_difference(master_equation, model, name, times)
+        assert worst(slope, truth) < 1e-6
+        assert worst(slope, 2 * truth) > 1e-3
+
+
+def test_a_driven_liouvillian_is_that_of_the_frozen_model():
+    model, time = random_driven_model(5, 3), 1.3
+    real, complex_ = model.noise
+    f = real.amplitudes(time)
+    frozen = Model(
+        hamiltonian=model.hamiltonian_at(time),
+        noise=[
+            WhiteNoise(real.operators, covariance=np.outer(f, f) * real.covariance),
+            ComplexWhiteNoise(
+                complex_.operator, rate=0.4 * float(complex_.strength(time)) ** 2
+            ),
+        ],
+        dissipators=model.dissipators,
+        initial=model.initial,
+        observables=model.observables,
+    )
+    assert worst(liouvillian(model, time).toarray(), liouvillian(frozen).toarray()) < (
+        1e-14
+    )
+    assert (
+        worst(liouvillian(model, 1.4).toarray(), liouvillian(frozen).toarray()) > 0.01
+    )
+    with pytest.raises(ModelError, match="`t` must be given"):
+        liouvillian(model)
+    with pytest.raises(ModelError, match="must not depend on time"):
+        steady_state(model)
+
+
+def test_covariances_are_shared_out_by_pairs_of_equal_strengths():
+    rng = np.random.default_rng(3)
+    one, two = np.cos, np.exp
+    strengths = [one, None, two, one, None]
+    noise = WhiteNoise(
+        [random_hermitian(rng, 2) for _ in strengths],
+        covariance=random_covariance(rng, 5),
+        strength=strengths,
+    )
+    found = shares(noise)
+    assert len(found) == 6, "two functions and a constant make six pairs"
+    total, time = np.zeros((5, 5)), 0.7
+    for factors, channels, covariance in found:
+        weight = np.prod([f(time) for f in factors])
+        total[np.ix_(channels, channels)] += weight * covariance
+    f = noise.amplitudes(time)
+    assert worst(total, np.outer(f, f) * noise.covariance) < 1e-15
+    independent = WhiteNoise(noise.operators, rate=1.0, strength=strengths)
+    assert len(shares(independent)) == 3
+
+
+def test_one_time_and_nothing_read():
+    assert driven(np.cos, [2.0]).values == pytest.approx(0, abs=0)
+    nothing = driven(np.cos, TIMES, observables={"zero": np.zeros((2, 2))})
+    assert not nothing.values.any()
+
+
+def test_what_cannot_be_integrated_is_refused():
+    with pytest.raises(ModelError, match="must cover the times"):
+        driven(Sampled([0, 1], [1, 1], 1), TIMES)
+    with pytest.raises(ModelError, match="must return a finite real number"):
+        driven(lambda t: np.nan if t > 2 else 0.0, TIMES)
+
+
+# ------------------------------------------------------- Ito noise without its drift
+
+
+def raw(calculus, rate, strength):
+    return Model(
+        noise=WhiteNoise(PAULI_Z, rate=rate, strength=strength, name="phase"),
+        initial=[0.6, 0.8],
+        observables={"1": np.eye(2), "x": PAULI_X},
+        calculus=calculus,
+    )
+
+
+@pytest.mark.parametrize(
+    ("rate", "strength", "square"),
+    [
+        (4.0, None, TIMES),
+        (0.4, lambda t: np.exp(t / 3), (np.exp(2 * TIMES / 3) - 1) * 3 / 2),
+        (0.4, lambda t: t < 1, np.minimum(TIMES, 1)),
+    ],
+    ids=["constant", "growing", "square"],
+)
+def test_the_norm_of_raw_ito_noise_grows(rate, strength, square):
+    reference = master_equation(raw("raw-ito", rate, strength), TIMES)
+    growth = np.exp(rate * square)
+    truth = np.array([growth, 0.96 / growth])
+    assert worst(reference.values, truth) <= reference.error < 1e-9 * growth[-1]
+    slope = np.array([1, -1])[:, None] * rate * square * truth
+    accuracy = 1e-9 * growth[-1] * rate * square[-1]
+    assert worst(reference.sensitivity["phase"], slope) < accuracy
+    kept = master_equation(raw("ito", rate, strength), TIMES)
+    assert worst(kept.values, truth) > 0.1
+    same = master_equation(raw("stratonovich", rate, strength), TIMES)
+    assert np.array_equal(kept.values, same.values)
+
+
+def test_raw_ito_noise_has_the_covariance_between_its_operators():
+    parts = random_parts(np.random.default_rng(21), 3) | {"dissipators": []}
+    model = Model(**parts, calculus="raw-ito")
+    h, rho = model.hamiltonian.toarray(), random_hermitian(np.random.default_rng(22), 3)
+    expected = -1j * (h @ rho - rho @ h)
+    for noise in (n.real() for n in model.noise):
+        matrices = [L.toarray() for L in noise.operators]
+        for j, left in enumerate(matrices):
+            for k, right in enumerate(matrices):
+                expected = expected + noise.covariance[j, k] * left @ rho @ right
+    image = (liouvillian(model) @ rho.ravel()).reshape(3, 3)
+    assert worst(image, expected) < 1e-14
+    complete = (liouvillian(Model(**parts)) @ rho.ravel()).reshape(3, 3)
+    assert worst(complete, expected) > 0.1
+    with pytest.raises(ModelError, match="must keep the norm"):
+        steady_state(model)
+
+
 # ------------------------------------------------------------ correlation equation
 
 
@@ -400,12 +830,14 @@ def many_body(model):
     for member in model.noise:
         lifted = [second_quantized(a, modes) for a in member.operators]
         if isinstance(member, ComplexWhiteNoise):
-            noise.append(ComplexWhiteNoise(*lifted, rate=member.rate, name=member.name))
+            known = {"rate": member.rate, "strength": member.strength}
+            noise.append(ComplexWhiteNoise(*lifted, **known, name=member.name))
         else:
-            covariance = member.covariance
-            noise.append(WhiteNoise(lifted, covariance=covariance, name=member.name))
+            known = {"covariance": member.covariance, "strength": member.strengths}
+            noise.append(WhiteNoise(lifted, **known, name=member.name))
     return Model(
         hamiltonian=second_quantized(model.hamiltonian, modes),
+        drives=[(second_quantized(h, modes), f) for h, f in model.drives],
         noise=noise,
         dissipators=[
             Dissipator(second_quantized(d.operator, modes), d.rate, name=d.name)
@@ -500,6 +932,47 @@ def test_one_body_sensitivities_are_derivatives():
         truth = central_difference(correlation_equation, model, name)
         assert worst(slope, truth) < 1e-7
         assert worst(slope, 2 * truth) > 1e-3
+
+
+def driven_one_body_parts(n, seed):
+    """Make the noise and the Hamiltonian of `one_body_parts` depend on time."""
+    rng = np.random.default_rng(100 + seed)
+    parts = one_body_parts(n, seed)
+    sites, correlated, hop = parts["noise"]
+    parts["noise"] = [
+        sites,
+        WhiteNoise(
+            correlated.operators,
+            covariance=correlated.covariance,
+            strength=[lambda t: np.cos(2 * t), lambda t: np.exp(-t)],
+            name="correlated",
+        ),
+        ComplexWhiteNoise(
+            hop.operator, rate=0.3, strength=lambda t: 1.3 * (t < 1.05), name="hop"
+        ),
+    ]
+    return parts | {"drives": [(random_hermitian(rng, n), lambda t: np.sin(3 * t))]}
+
+
+def test_the_driven_correlation_equation_is_the_many_body_average():
+    parts, times = driven_one_body_parts(3, seed=3), TIMES[:16:5]
+    model = Model(**parts)
+    truth = master_equation(many_body(model), times, sensitivity=False).values
+    reference = correlation_equation(model, times)
+    assert worst(reference.values, truth) < 1e-8
+    assert reference.error < 1e-7
+    (drive, envelope), frozen = parts["drives"][0], one_body_parts(3, seed=3)
+    mutants = [parts | {"noise": frozen["noise"]}, frozen]
+    mutants += [parts | {"drives": [(drive.T, envelope)]}]
+    for mutant in mutants:
+        assert worst(correlation_equation(Model(**mutant), times).values, truth) > 1e-3
+    for name in ("correlated", "hop"):
+        change = central_difference(correlation_equation, model, name, times)
+        assert worst(reference.sensitivity[name], change) < 1e-6
+        assert worst(reference.sensitivity[name], 2 * change) > 1e-3
+    matrices = correlation_matrix(model, times)
+    means = np.einsum("xy,txy->t", model.observables["A"].toarray(), matrices)
+    assert worst(means, reference.values[0]) < 1e-9
 
 
 def one_way(rates):
