@@ -24,6 +24,7 @@ __all__ = [
     "is_hermitian",
     "positive_rate",
     "read_only",
+    "scaled",
     "whole_number",
 ]
 
@@ -133,6 +134,12 @@ def as_operators(value: Any, name: str) -> tuple[Operator, ...]:
 def adjoint(operator: Operator) -> Operator:
     """Return the Hermitian conjugate as CSR."""
     return operator.conj().T.tocsr()
+
+
+def scaled(operator: Operator, factor: float) -> Operator:
+    """Return a multiple of a CSR matrix that shares its pattern."""
+    parts = (factor * operator.data, operator.indices, operator.indptr)
+    return sp.csr_array(parts, shape=operator.shape, copy=False)
 
 
 def hermitian_defect(operator: Operator) -> float:

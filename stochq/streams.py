@@ -19,10 +19,18 @@ import numpy as np
 import numpy.typing as npt
 from numba import uint32, uint64
 
-from stochq.arrays import Floats, whole_number
+from stochq.arrays import Floats, Ints, whole_number
 from stochq.jit import inline, kernel
 
-__all__ = ["Purpose", "fill_normals", "philox", "stream_key", "uniform_pair"]
+__all__ = [
+    "Purpose",
+    "child_seed",
+    "fill_normals",
+    "normals_at",
+    "philox",
+    "stream_key",
+    "uniform_pair",
+]
 
 #: Words of a block, hence normals per block.
 BLOCK = 4
@@ -37,6 +45,7 @@ class Purpose(IntEnum):
     INITIAL = 0
     NOISE = 1
     JUMPS = 2
+    ORDER = 3
 
 
 def stream_key(seed: int, purpose: Purpose) -> npt.NDArray[np.uint32]:
@@ -50,6 +59,14 @@ def stream_key(seed: int, purpose: Purpose) -> npt.NDArray[np.uint32]:
     whole_number(seed, "seed", at_least=0)
     sequence = np.random.SeedSequence(seed, spawn_key=(int(purpose),))
     return sequence.generate_state(2).astype(np.uint32)
+
+
+def child_seed(seed: int, *path: int) -> int:
+    """Return the seed of an independent run that belongs to a run, a 128-bit hash."""
+    whole_number(seed, "seed", at_least=0)
+    sequence = np.random.SeedSequence(seed, spawn_key=(len(Purpose), *path))
+    words = sequence.generate_state(4, np.uint32).tolist()
+    return sum(word << (32 * k) for k, word in enumerate(words))
 
 
 @inline
@@ -212,14 +229,21 @@ def fill_normals(key, trajectories, lanes, block, words, out):
             out[2 * pair + 1, w] = radius * sin
 
 
-def normals(seed: int, trajectory: int, count: int) -> Floats:
-    """Return the first `count` noise normals of a trajectory, shape (count,)."""
+def normals_at(seed: int, trajectory: int, addresses: Ints) -> Floats:
+    """Return the noise normals of a trajectory at some addresses, shape (n,)."""
     key = stream_key(seed, Purpose.NOISE)
     lane = np.array([trajectory], dtype=np.int64)
     words = np.empty((BLOCK, 1), dtype=np.uint64)
-    block = np.empty((BLOCK, 1))
-    blocks = []
-    for number in range(-(-count // BLOCK)):
-        fill_normals(key, lane, 1, number, words, block)
-        blocks.append(block[:, 0].copy())
-    return np.concatenate(blocks)[:count] if blocks else np.empty(0)
+    out = np.empty((BLOCK, 1))
+    blocks, place = np.unique(addresses // BLOCK, return_inverse=True)
+    values = np.empty((blocks.size, BLOCK))
+    for row, block in enumerate(blocks.tolist()):
+        fill_normals(key, lane, 1, block, words, out)
+        values[row] = out[:, 0]
+    drawn: Floats = values[place, addresses % BLOCK]
+    return drawn
+
+
+def normals(seed: int, trajectory: int, count: int) -> Floats:
+    """Return the first `count` noise normals of a trajectory, shape (count,)."""
+    return normals_at(seed, trajectory, np.arange(count))

@@ -31,7 +31,7 @@ __all__ = [
     "noise_factors",
     "pack",
     "pack_quadratic",
-    "spectral_range",
+    "spectrum_of",
 ]
 
 #: What is smaller than this, relative to the largest element, is rounding.
@@ -66,6 +66,7 @@ class NoiseFactors(NamedTuple):
     Diagonal channels are gathered by row: ``entry_*`` list the channels and elements
     (in turns, l / 2 pi) that turn the phase of ``rows``. The others are gathered by
     eigenvalue (``values``, in turns) and eigenvector (``component``, ``re``, ``im``).
+    ``gap`` is the distance of a channel's eigenvalues where it has two, else NaN.
     """
 
     group_ptr: Ints
@@ -81,6 +82,7 @@ class NoiseFactors(NamedTuple):
     component: Ints
     re: Floats
     im: Floats
+    gap: Floats
 
 
 def pack(matrices: Sequence[Operator] | Operator) -> Sparse:
@@ -143,8 +145,8 @@ def commute(one: Operator, other: Operator) -> bool:
     return bool(excess.data.max(initial=0.0) <= 0.0)
 
 
-def spectral_range(operator: Operator) -> tuple[Floats, float]:
-    """Return all eigenvalues, ascending, of a Hermitian matrix, and their spread."""
+def spectrum_of(operator: Operator) -> Floats:
+    """Return all eigenvalues of a Hermitian matrix, ascending."""
     values = np.zeros(operator.shape[0])
     if is_diagonal(operator):
         values[:] = operator.diagonal().real
@@ -153,7 +155,7 @@ def spectral_range(operator: Operator) -> tuple[Floats, float]:
             dense = operator[members][:, members].toarray()
             values[members] = np.linalg.eigvalsh(dense)
     values.sort()
-    return values, float(values[-1] - values[0])
+    return values
 
 
 def commuting_groups(operators: Sequence[Operator]) -> list[list[int]]:
@@ -196,9 +198,7 @@ def _register(rows: dict[int, list[int]], operator: Operator, k: int) -> None:
         rows.setdefault(i, []).append(k)
 
 
-def eigenvectors(
-    operator: Operator,
-) -> list[tuple[float, list[tuple[Ints, Complexes]]]]:
+def eigenvectors(operator: Operator) -> Spectrum:
     """Return [(eigenvalue, [(indices, amplitudes), ...]), ...] of a Hermitian matrix.
 
     Blocks are diagonalized one by one (equal blocks once); the eigenvalue zero is left
@@ -227,10 +227,25 @@ def eigenvectors(
     return gathered
 
 
+def _gap(operator: Operator, spectrum: Spectrum) -> float:
+    """Return the distance of the eigenvalues of a matrix that has two, else NaN."""
+    values = [value for value, _ in spectrum]
+    if sum(len(terms) for _, terms in spectrum) < operator.shape[0]:
+        values.append(0.0)
+    return abs(values[1] - values[0]) if len(values) == 2 else np.nan
+
+
 def noise_factors(
-    operators: Sequence[Operator], groups: Sequence[Sequence[int]]
+    operators: Sequence[Operator],
+    groups: Sequence[Sequence[int]],
+    *,
+    by_eigenvalue: bool = False,
 ) -> NoiseFactors:
-    """Return the channels of all groups, in group order, ready for the kernel."""
+    """Return the channels of all groups, in group order, ready for the kernel.
+
+    With `by_eigenvalue`, diagonal channels are stored like all others.
+    """
+    gaps: list[float] = []
     rows: list[int] = []
     row_ptr, entries = [0], [0]
     entry_channel: list[int] = []
@@ -242,12 +257,15 @@ def noise_factors(
     for group in groups:
         by_row: dict[int, list[tuple[int, float]]] = {}
         for k in group:
-            if is_diagonal(operators[k]):
+            gaps.append(np.nan)
+            if is_diagonal(operators[k]) and not by_eigenvalue:
                 diagonal = operators[k].diagonal().real / (2 * np.pi)
                 for i in np.flatnonzero(diagonal):
                     by_row.setdefault(int(i), []).append((channel, diagonal[i]))
             else:
-                for value, terms in eigenvectors(operators[k]):
+                spectrum = eigenvectors(operators[k])
+                gaps[-1] = _gap(operators[k], spectrum)
+                for value, terms in spectrum:
                     values.append(value / (2 * np.pi))
                     for members, vector in terms:
                         index.append(members)
@@ -277,6 +295,7 @@ def noise_factors(
         component=_ints(np.concatenate([*index, np.zeros(0, np.int64)])),
         re=np.ascontiguousarray(vector.real),
         im=np.ascontiguousarray(vector.imag),
+        gap=np.array(gaps, dtype=np.float64),
     )
 
 

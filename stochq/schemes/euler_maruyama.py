@@ -5,12 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from stochq.arrays import Floats
 from stochq.lowering import Dynamics
-from stochq.schemes.explicit import Explicit, prepare_explicit
-from stochq.schemes.traits import Traits, checked_dt
+from stochq.schemes.explicit import Explicit, Recipe, prepare_explicit
+from stochq.schemes.traits import StepGrid, Traits, checked_dt
 
 __all__ = ["EulerMaruyama"]
+
+#: g_1 = (D - S) h + noise.
+RECIPE = Recipe(drift_1=1.0, square_1=-1.0, drift_2=0.0, square_2=0.0, noise_2=0.0)
 
 
 @dataclass(frozen=True)
@@ -38,13 +40,18 @@ class EulerMaruyama:
 
     dt: float
     traits: ClassVar[Traits] = Traits(
-        calculus="ito", weak=1.0, strong=0.5, jumps=False, unitary=False
+        calculus="ito",
+        weak=1.0,
+        strong=0.5,
+        strong_commuting=0.5,
+        jumps=False,
+        unitary=False,
     )
 
     def __post_init__(self) -> None:
         """Check dt."""
         object.__setattr__(self, "dt", checked_dt(self.dt, "EulerMaruyama"))
 
-    def prepare(self, dynamics: Dynamics, times: Floats, seed: int) -> Explicit:
+    def prepare(self, dynamics: Dynamics, grid: StepGrid, seed: int) -> Explicit:
         """Return an integrator for a lowered model."""
-        return prepare_explicit(self, dynamics.ito_drift, 1, dynamics, times, seed)
+        return prepare_explicit(self, RECIPE, dynamics, grid, seed)

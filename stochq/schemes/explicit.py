@@ -1,96 +1,140 @@
-"""Explicit schemes on psi: what Euler-Maruyama and Heun have in common.
+"""Explicit schemes on psi: what Euler-Maruyama, Milstein, Heun and Platen share.
 
-Both are polynomials in the increment of the generator over a step,
-``g = M_0 h + sum_k M_k dW_k`` with M_k = -i L_k, and M_0 the drift of their calculus.
-They do not keep the norm of a path, which is reported and never mended: the mean of the
-unnormalized psi psi^dag is what converges to rho.
+Each is a polynomial of second degree in the increments of the generator over a step,
+
+    psi -> (1 + g_1 + g_2^2 / 2) psi,
+
+with g_1 and g_2 made from D = -iH, S = (1/2) sum L_k^2, the noise sum_k -i L_k dW_k
+and, for weak order 2, random signs times commutators. They do not keep the norm of a
+path, which is reported and never mended: the mean of the unnormalized psi psi^dag is
+what converges to rho.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from stochq.arrays import Floats, Operator
 from stochq.errors import SchemeMismatchError
 from stochq.jit import kernel
 from stochq.lowering import Dynamics
-from stochq.schemes.lanes import Lanes, clear, copy, draw_normal
-from stochq.schemes.traits import StepGrid, step_grid
-from stochq.streams import BLOCK, Purpose, stream_key
-from stochq.structure import Sparse, pack
+from stochq.schemes.generator import (
+    CHANNEL,
+    COMMUTATOR,
+    DRIFT,
+    Generator,
+    apply_generator,
+    pack_generator,
+    strength,
+)
+from stochq.schemes.lanes import Lanes, add
+from stochq.schemes.noise import (
+    Draw,
+    Wiener,
+    draw_increments,
+    scratch_for,
+    step_draws,
+    wiener_processes,
+)
+from stochq.schemes.traits import StepGrid
+from stochq.streams import Purpose, stream_key, uniform_pair
 
-__all__ = ["Explicit", "apply_generator", "draw_increments", "prepare_explicit"]
-
-
-@kernel
-def apply_generator(generator, increments, x, y):
-    """Write y = sum_k increments_k M_k x, with M_k stacked and increments (K+1, W)."""
-    dim, lanes = x.shape[1], x.shape[2]
-    for i in range(dim):
-        clear(y[0, i])
-        clear(y[1, i])
-    for k in range(increments.shape[0]):
-        for i in range(dim):
-            row = k * dim + i
-            for p in range(generator.indptr[row], generator.indptr[row + 1]):
-                j = generator.indices[p]
-                a, b = generator.data[p].real, generator.data[p].imag
-                for w in range(lanes):
-                    s = increments[k, w]
-                    y[0, i, w] += s * (a * x[0, j, w] - b * x[1, j, w])
-                    y[1, i, w] += s * (a * x[1, j, w] + b * x[0, j, w])
+__all__ = ["Explicit", "Recipe", "prepare_explicit", "refuse_jumps"]
 
 
-@kernel
-def draw_increments(
-    h, key, trajectory, shared, position, increments, words, block, held
-):
-    """Write h and dW_1 ... dW_K into increments (K+1, W); return the next position."""
-    scale = np.sqrt(h)
-    for w in range(increments.shape[1]):
-        increments[0, w] = h
-    for k in range(1, increments.shape[0]):
-        draw_normal(
-            key, trajectory, shared, position, scale, words, block, held, increments[k]
+class Recipe(NamedTuple):
+    """What g_1 and g_2 are made of: how many D h, S h and noise each.
+
+    g_1 always has one noise term; ``areas`` adds random signs times commutators to it.
+    """
+
+    drift_1: float
+    square_1: float
+    drift_2: float
+    square_2: float
+    noise_2: float
+    areas: bool = False
+
+    def read_as_raw_ito(self) -> Recipe:
+        """Return the recipe without the drift that keeps the norm: D becomes D + S."""
+        return self._replace(
+            square_1=self.square_1 + self.drift_1, square_2=self.square_2 + self.drift_2
         )
-        position += 1
-    return position
+
+
+@kernel
+def _weights(generator, recipe, h, step, wiener, increments, one, two):
+    """Write the coefficients of the drift, squares and channels in g_1 and g_2."""
+    for q in range(generator.kind.shape[0]):
+        kind = generator.kind[q]
+        if kind == COMMUTATOR:
+            continue
+        if kind == CHANNEL:
+            j = generator.pair[q, 0]
+            first = recipe.drift_1 if wiener.drive[j] else 1.0
+            second = recipe.drift_2 if wiener.drive[j] else recipe.noise_2
+            for w in range(one.shape[1]):
+                one[q, w] = first * increments[j, w]
+                two[q, w] = second * increments[j, w]
+        else:
+            s = h * strength(generator, wiener.table, q, step)
+            one[q, :] = s * (recipe.drift_1 if kind == DRIFT else recipe.square_1)
+            two[q, :] = s * (recipe.drift_2 if kind == DRIFT else recipe.square_2)
+
+
+@kernel
+def _sign_areas(generator, wiener, key, trajectory, shared, h, step, one):
+    """Give each commutator [M_j, M_k] the coefficient +h/2 or -h/2 in g_1."""
+    lanes = one.shape[1]
+    first = generator.kind.shape[0] - generator.pairs
+    for q in range(first, generator.kind.shape[0]):
+        s = 0.5 * h * strength(generator, wiener.table, q, step)
+        address = step * generator.pairs + (q - first)
+        for w in range(lanes):
+            if w == 0 or not shared:
+                u, _ = uniform_pair(key, trajectory[w], address)
+                one[q, w] = s if u < 0.5 else -s
+            else:
+                one[q, w] = one[q, 0]
 
 
 @kernel
 def explicit_steps(
-    order, x, trajectory, shared, position, generator, channels, h, count, key
-):
-    """Take `count` steps psi -> (1 + g + ... + g^order / order!) psi on every lane."""
+    x, trajectory, shared, position, generator, recipe, wiener, h, cell, first_step,
+    count, key,
+):  # fmt: skip
+    """Take `count` steps psi -> (1 + g_1 + g_2^2 / 2) psi on every lane."""
     groups, _, dim, lanes = x.shape
-    increments = np.empty((channels + 1, lanes))
-    words = np.empty((BLOCK, lanes), dtype=np.uint64)
-    block = np.empty((BLOCK, lanes))
-    term = np.empty((2, dim, lanes))
+    terms = generator.kind.shape[0]
+    one = np.zeros((terms, lanes))
+    two = np.zeros((terms, lanes))
     y = np.empty((2, dim, lanes))
-    held = np.empty(1, dtype=np.int64)
+    u = np.empty((2, dim, lanes))
+    v = np.empty((2, dim, lanes))
     end = position
+    whole = first_step * 0  # the only group; a plain 0 would be compiled again
     for g in range(groups):
-        held[0] = -1
-        pos = position
-        for _ in range(count):
-            pos = draw_increments(
-                h, key, trajectory[g], shared, pos, increments, words, block, held
+        scratch = scratch_for(wiener, lanes, position)
+        for n in range(count):
+            step = first_step + n
+            draw_increments(
+                wiener, whole, h, step, cell, trajectory[g], shared, scratch
             )
-            copy(x[g], term)
-            for n in range(1, order + 1):
-                apply_generator(generator, increments, term, y)
-                for i in range(dim):
-                    for w in range(lanes):
-                        term[0, i, w] = y[0, i, w] / n
-                        term[1, i, w] = y[1, i, w] / n
-                        x[g, 0, i, w] += term[0, i, w]
-                        x[g, 1, i, w] += term[1, i, w]
-        end = pos
+            _weights(generator, recipe, h, step, wiener, scratch.increments, one, two)
+            if recipe.areas:
+                _sign_areas(generator, wiener, key, trajectory[g], shared, h, step, one)
+            apply_generator(generator, one, x[g], y)
+            if recipe.noise_2 != 0.0:
+                apply_generator(generator, two, x[g], u)
+                apply_generator(generator, two, u, v)
+                add(0.5, v, x[g])
+            add(1.0, y, x[g])
+        end = scratch.cursor[0]
+    if cell > 0.0:
+        end = position + count * np.int64(np.rint(h / cell))
     return end
 
 
@@ -98,37 +142,28 @@ def explicit_steps(
 class Explicit:
     """An explicit scheme ready to run."""
 
-    order: int
+    recipe: Recipe
     grid: StepGrid
-    generator: Sparse
-    channels: int
+    generator: Generator
+    wiener: Wiener
     key: npt.NDArray[np.uint32]
 
     def advance(self, lanes: Lanes, interval: int) -> None:
         """Carry all lanes through one interval between output times."""
         lanes.position = explicit_steps(
-            self.order,
-            lanes.x,
-            lanes.trajectory,
-            lanes.shared,
-            lanes.position,
-            self.generator,
-            self.channels,
-            self.grid.lengths[self.grid.kind[interval]],
-            self.grid.counts[interval],
-            self.key,
-        )
+            lanes.x, lanes.trajectory, lanes.shared, lanes.position, self.generator,
+            self.recipe, self.wiener, self.grid.lengths[self.grid.kind[interval]],
+            self.grid.cell(interval), self.grid.first_step(interval),
+            self.grid.counts[interval], self.key,
+        )  # fmt: skip
+
+    def draws(self) -> list[Draw]:
+        """Return the increments in the order in which they are drawn."""
+        return step_draws(self.wiener, self.grid)
 
 
-def prepare_explicit(
-    scheme: Any,
-    drift: Operator,
-    order: int,
-    dynamics: Dynamics,
-    times: Floats,
-    seed: int,
-) -> Explicit:
-    """Return the integrator of a polynomial scheme.
+def refuse_jumps(scheme: Any, dynamics: Dynamics) -> None:
+    """Raise for a model with jumps.
 
     Raises
     ------
@@ -141,10 +176,27 @@ def prepare_explicit(
             f"{sorted(set(dynamics.jump_names))} jump; use Strang(dt=...), or "
             "UnitaryNoise() for them"
         )
+
+
+def prepare_explicit(
+    scheme: Any, recipe: Recipe, dynamics: Dynamics, grid: StepGrid, seed: int
+) -> Explicit:
+    """Return the integrator of an explicit scheme.
+
+    Raises
+    ------
+    SchemeMismatchError
+        If the model has jumps.
+    """
+    refuse_jumps(scheme, dynamics)
+    if dynamics.raw:
+        recipe = recipe.read_as_raw_ito()
+    everything = [list(range(len(dynamics.channels)))]
+    squares = bool(recipe.square_1 or recipe.square_2)
     return Explicit(
-        order=order,
-        grid=step_grid(times, scheme.dt),
-        generator=pack([drift, *(-1j * L for L in dynamics.noise)]),
-        channels=len(dynamics.noise),
-        key=stream_key(seed, Purpose.NOISE),
+        recipe=recipe,
+        grid=grid,
+        generator=pack_generator(dynamics, squares=squares, areas=recipe.areas),
+        wiener=wiener_processes(dynamics, everything, grid, seed),
+        key=stream_key(seed, Purpose.ORDER),
     )

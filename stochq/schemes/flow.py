@@ -14,14 +14,28 @@ import numpy as np
 import scipy.linalg
 import scipy.sparse as sp
 
-from stochq.arrays import Complexes, Floats, Operator, adjoint
+from stochq.arrays import Complexes, Floats, Ints, Operator, adjoint
 from stochq.lowering import Dynamics
 from stochq.structure import Sparse, blocks, pack
 
-__all__ = ["RUNGS", "JumpFlow", "flow_generator", "jump_flow", "propagators"]
+__all__ = [
+    "RUNGS",
+    "JumpFlow",
+    "flow_generator",
+    "flow_propagators",
+    "jump_flow",
+    "propagators",
+]
 
 #: Condition number of the eigenvectors above which the ladder replaces them.
 CONDITION_LIMIT = 1e4
+
+#: Size above which a block's exponential is made sparse; terms of its series; part of
+#: its elements above which it is made dense after all; elements below this are dropped.
+DENSE_SIZE, SERIES, DENSE_PART, DROPPED = 128, 18, 0.25, 1e-19
+
+#: Most copies of a propagator, and elements that all of them together may have.
+COPIES, COPIES_ELEMENTS = 16, 2**18
 
 #: Rungs of the ladder of propagators: durations D, D/2, ..., D/2^48.
 RUNGS = 48
@@ -71,16 +85,112 @@ def _eigenbasis(generator: Operator) -> tuple[Complexes, Operator, Operator, flo
 
 def propagators(generator: Operator, durations: Sequence[float]) -> list[Operator]:
     """Return exp(-i H_eff t) for each duration t, block by block."""
-    results: list[Any] = [
-        sp.eye_array(generator.shape[0], format="lil", dtype=np.complex128)
-        for _ in durations
+    found = [(members, generator[members][:, members]) for members in blocks(generator)]
+    return [
+        _assembled([(m, _exponential(-1j * t * G)) for m, G in found], generator)
+        for t in durations
     ]
-    for members in blocks(generator):
-        dense = generator[members][:, members].toarray()
-        square = np.ix_(members, members)
-        for result, duration in zip(results, durations, strict=True):
-            result[square] = scipy.linalg.expm(-1j * duration * dense)
-    return [result.tocsr() for result in results]
+
+
+def _assembled(parts: Sequence[tuple[Ints, Operator]], generator: Operator) -> Operator:
+    """Return the matrix with these blocks, and 1 on the diagonal elsewhere."""
+    touched = np.zeros(generator.shape[0], dtype=np.bool_)
+    for members, _ in parts:
+        touched[members] = True
+    rest = np.flatnonzero(~touched)
+    rows, columns, data = [rest], [rest], [np.ones(rest.size, dtype=np.complex128)]
+    for members, part in parts:
+        block = sp.coo_array(part)
+        rows.append(members[block.coords[0]])
+        columns.append(members[block.coords[1]])
+        data.append(block.data)
+    places = (np.concatenate(rows), np.concatenate(columns))
+    return sp.csr_array((np.concatenate(data), places), shape=generator.shape)
+
+
+def _exponential(exponent: Operator) -> Operator:
+    """Return exp(A), sparse where A is large and exp(A) falls off away from it.
+
+    A large matrix is halved until its Taylor series converges fast, and squared back;
+    what is below rounding is dropped on the way.
+    """
+    size = exponent.shape[0]
+    if size <= DENSE_SIZE:
+        return sp.csr_array(scipy.linalg.expm(exponent.toarray()))
+    norm = float(abs(exponent).sum(axis=0).max())
+    halvings = max(0, int(np.ceil(np.log2(max(norm, 1e-300)))) + 1)
+    small = sp.csr_array(exponent) * 0.5**halvings
+    term = total = sp.eye_array(size, format="csr", dtype=np.complex128)
+    for n in range(1, SERIES + 1):
+        term = _dropped(term @ small / n)
+        total = total + term
+    for _ in range(halvings):
+        if total.nnz > DENSE_PART * size**2:
+            return sp.csr_array(scipy.linalg.expm(exponent.toarray()))
+        total = _dropped(total @ total)
+    return total
+
+
+def _dropped(matrix: Operator) -> Operator:
+    """Return a sparse matrix without elements that are below rounding."""
+    matrix = sp.csr_array(matrix)
+    matrix.data[np.abs(matrix.data) < DROPPED] = 0.0
+    matrix.eliminate_zeros()
+    return matrix
+
+
+def dithered(propagator: Operator, copies: int) -> list[Operator]:
+    """Return copies of a unitary matrix whose rounding errors cancel on average.
+
+    One rounded matrix, applied 10^5 times, would make the norm drift by 10^5 times its
+    defect. Here each element is rounded up or down in different copies, as often as its
+    position between two floating-point numbers asks for.
+    """
+    exact = propagator.astype(np.clongdouble)
+    defect = exact.conj().T @ exact - sp.eye_array(exact.shape[0], dtype=exact.dtype)
+    exact = exact - 0.5 * (exact @ defect)  # unitary beyond double precision
+    pattern = abs(propagator) > 0
+    exact = sp.csr_array(exact.multiply(pattern))
+    exact.sort_indices()
+    rng = np.random.default_rng(0)  # a fixed, structureless order of ups and downs
+    parts = [
+        _rounded_both_ways(part, copies, rng)
+        for part in (exact.data.real, exact.data.imag)
+    ]
+    return [
+        sp.csr_array((re + 1j * im, exact.indices, exact.indptr), shape=exact.shape)
+        for re, im in zip(*parts, strict=True)
+    ]
+
+
+def _rounded_both_ways(
+    values: Any, copies: int, rng: np.random.Generator
+) -> list[Floats]:
+    """Return roundings to double whose mean is as close as can be, one per copy."""
+    nearest = values.astype(np.float64)
+    error = (values - nearest).astype(np.float64)
+    other = np.nextafter(nearest, np.where(error > 0, np.inf, -np.inf))
+    gap = np.where(error == 0, 1.0, other - nearest)
+    share = np.where(error == 0, 0.0, error / gap)
+    order = np.argsort(rng.random((copies, values.size)), axis=0)
+    take = order < np.rint(share * copies)
+    return [np.where(row, other, nearest) for row in take]
+
+
+def flow_propagators(dynamics: Dynamics, durations: Sequence[float]) -> list[Operator]:
+    """Return the propagators of the flow, the whole list once for every copy.
+
+    Flows that keep the norm have several copies, as many as stay small.
+    """
+    matrices = propagators(flow_generator(dynamics), durations)
+    if (dynamics.jumps and not dynamics.one_body) or dynamics.raw:
+        return matrices
+    elements = sum(matrix.nnz for matrix in matrices)
+    copies = int(np.clip(COPIES_ELEMENTS // max(1, elements), 1, COPIES))
+    if copies == 1:
+        return matrices
+    each = [dithered(matrix, copies) for matrix in matrices]
+    return [each[k][copy] for copy in range(copies) for k in range(len(matrices))]
 
 
 def flow_generator(dynamics: Dynamics) -> Operator:
@@ -90,8 +200,28 @@ def flow_generator(dynamics: Dynamics) -> Operator:
     return dynamics.effective_hamiltonian
 
 
+def _no_jumps(duration: float) -> JumpFlow:
+    """Return the flow of a model without jumps, which needs no eigenbasis."""
+    nothing = pack([])
+    return JumpFlow(
+        channels=0,
+        spectral=True,
+        energies=np.zeros(0, dtype=np.complex128),
+        right=nothing,
+        left=nothing,
+        gram=nothing,
+        jumps=nothing,
+        rates=nothing,
+        weights=np.zeros(0),
+        ladder=nothing,
+        duration=duration,
+    )
+
+
 def jump_flow(dynamics: Dynamics, duration: float) -> JumpFlow:
     """Return the flow of a lowered model for steps of at most `duration`."""
+    if not dynamics.jumps:
+        return _no_jumps(duration)
     generator = flow_generator(dynamics)
     energies, right, left, condition = _eigenbasis(generator)
     spectral = condition < CONDITION_LIMIT

@@ -5,12 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from stochq.arrays import Floats
 from stochq.lowering import Dynamics
-from stochq.schemes.explicit import Explicit, prepare_explicit
-from stochq.schemes.traits import Traits, checked_dt
+from stochq.schemes.explicit import Explicit, Recipe, prepare_explicit
+from stochq.schemes.traits import StepGrid, Traits, checked_dt
 
 __all__ = ["Heun"]
+
+#: g_1 = g_2 = D h + noise.
+RECIPE = Recipe(drift_1=1.0, square_1=0.0, drift_2=1.0, square_2=0.0, noise_2=1.0)
 
 
 @dataclass(frozen=True)
@@ -38,14 +40,18 @@ class Heun:
 
     dt: float
     traits: ClassVar[Traits] = Traits(
-        calculus="stratonovich", weak=1.0, strong=0.5, jumps=False, unitary=False
+        calculus="stratonovich",
+        weak=1.0,
+        strong=0.5,
+        strong_commuting=1.0,
+        jumps=False,
+        unitary=False,
     )
 
     def __post_init__(self) -> None:
         """Check dt."""
         object.__setattr__(self, "dt", checked_dt(self.dt, "Heun"))
 
-    def prepare(self, dynamics: Dynamics, times: Floats, seed: int) -> Explicit:
+    def prepare(self, dynamics: Dynamics, grid: StepGrid, seed: int) -> Explicit:
         """Return an integrator for a lowered model."""
-        drift = -1j * dynamics.hamiltonian
-        return prepare_explicit(self, drift, 2, dynamics, times, seed)
+        return prepare_explicit(self, RECIPE, dynamics, grid, seed)

@@ -30,6 +30,8 @@ __all__ = [
     "ATOM",
     "Lanes",
     "Tally",
+    "add",
+    "add_lanes",
     "apply_matrix",
     "clear",
     "copy",
@@ -107,8 +109,8 @@ def _first_uniforms(seed: int, purpose: Purpose, trajectories: Ints) -> Floats:
     return out
 
 
-def load(state: State, tally: Tally, seed: int, first_atom: int, atoms: int) -> Lanes:
-    """Return `atoms` atoms of trajectories at their initial state.
+def load(state: State, tally: Tally, seed: int, numbers: Ints) -> Lanes:
+    """Return trajectories at their initial state, kets in whole atoms.
 
     Parameters
     ----------
@@ -118,20 +120,16 @@ def load(state: State, tally: Tally, seed: int, first_atom: int, atoms: int) -> 
         Where to count.
     seed : int
         Addresses all random numbers, with the trajectory's number.
-    first_atom : int
-        Number of the first atom: its trajectories start at ``64 first_atom``.
-    atoms : int
-        How many.
+    numbers : ndarray of int, shape (n,)
+        Which trajectories.
     """
-    first = first_atom * ATOM
-    numbers = np.arange(first, first + atoms * ATOM, dtype=np.int64)
     drawn = state.draw(_first_uniforms(seed, Purpose.INITIAL, numbers))
     clock = _first_uniforms(seed, Purpose.JUMPS, numbers)
     if state.one_body:  # (trajectories, sites, particles) as it is
         states, shape = drawn, (numbers.size, state.columns)
     else:
-        states = drawn.reshape(atoms, ATOM, -1).transpose(0, 2, 1)
-        shape = (atoms, ATOM)
+        states = drawn.reshape(-1, ATOM, state.dim).transpose(0, 2, 1)
+        shape = (numbers.size // ATOM, ATOM)
     owners = np.repeat(numbers, state.columns).reshape(shape)
     return Lanes(
         x=np.ascontiguousarray(np.stack([states.real, states.imag], axis=1)),
@@ -160,6 +158,24 @@ def copy(source, target):
 
 
 @kernel
+def add(factor, source, target):
+    """Add a multiple of one state (2, d, W) to another."""
+    for part in range(2):
+        for i in range(source.shape[1]):
+            for w in range(source.shape[2]):
+                target[part, i, w] += factor * source[part, i, w]
+
+
+@kernel
+def add_lanes(factors, source, target):
+    """Add a multiple of one state (2, d, W) to another, its factor lane by lane."""
+    for part in range(2):
+        for i in range(source.shape[1]):
+            for w in range(source.shape[2]):
+                target[part, i, w] += factors[w] * source[part, i, w]
+
+
+@kernel
 def apply_matrix(matrix, first_row, x, y):
     """Write y = M x for all lanes; M is the block of a stack that starts at a row."""
     dim, lanes = x.shape[1], x.shape[2]
@@ -183,12 +199,15 @@ def apply_matrix(matrix, first_row, x, y):
 
 @kernel
 def turn(turns, cos, sin):
-    """Write cos and sin of 2 pi turns, on the unit circle to rounding."""
+    """Write cos and sin of 2 pi turns, on the unit circle to rounding.
+
+    Their errors have either sign alike: what pulls them back to the circle would round
+    to one side only, and make norms drift.
+    """
     for w in range(turns.shape[0]):
         c, s = sincos_turns(turns[w])
-        unit = 1.5 - 0.5 * (c * c + s * s)
-        cos[w] = c * unit
-        sin[w] = s * unit
+        cos[w] = c
+        sin[w] = s
 
 
 @kernel

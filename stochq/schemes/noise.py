@@ -1,4 +1,4 @@
-"""Noise factors: exp(-i sum_k dW_k L_k) of commuting channels, in closed form.
+"""Noise: the increments of channels, and the factors exp(-i sum_j dtheta_j L_j).
 
 See `stochq.structure` for how an exponential becomes phases of rows and rotations along
 eigenvectors.
@@ -6,12 +6,233 @@ eigenvectors.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import NamedTuple
+
 import numpy as np
+import numpy.typing as npt
 
+from stochq.arrays import Floats, Ints
+from stochq.envelopes import evaluate
 from stochq.jit import inline, kernel
+from stochq.lowering import Dynamics
 from stochq.schemes.lanes import clear, draw_normal, turn
+from stochq.schemes.traits import StepGrid
+from stochq.streams import BLOCK, Purpose, stream_key
 
-__all__ = ["apply_noise", "noise_factor"]
+__all__ = [
+    "Draw",
+    "Scratch",
+    "Wiener",
+    "apply_noise",
+    "draw_increments",
+    "path_draws",
+    "scratch_for",
+    "step_draws",
+    "time_table",
+    "wiener_processes",
+]
+
+
+#: Addresses between two cells of a path: more than any model has processes. A path is
+#: the same whatever else a model has.
+STRIDE = 2**22
+
+
+class Wiener(NamedTuple):
+    """The independent processes behind each group of channels, and their weights.
+
+    Processes are numbered group by group, those of group g from ``process_ptr[g]`` on;
+    ``number`` is the number of each on a Brownian path, which no scheme changes.
+    Where ``weighed``, the increment of channel j is f_j(t) sum_k F_jk dW_k, or
+    f_j(t) dt for a drive; else it is its own dW_j. ``function`` is a column of
+    ``table``, the values at the middle of every step, or -1.
+    """
+
+    key: npt.NDArray[np.uint32]
+    channel_ptr: Ints
+    process_ptr: Ints
+    number: Ints
+    weighed: bool
+    drive: npt.NDArray[np.bool_]
+    function: Ints
+    table: Floats
+    mix_ptr: Ints
+    mix_process: Ints
+    mix_weight: Floats
+
+
+class Draw(NamedTuple):
+    """One increment of one Wiener process: its piece of time and its address."""
+
+    start: float
+    stop: float
+    process: int
+    address: int
+
+
+def path_draws(wiener: Wiener, grid: StepGrid) -> list[Draw]:
+    """Return the increments that a Brownian path of cells is made of."""
+    draws, cell = [], 0
+    for interval, count in enumerate(grid.counts):
+        width = grid.cell(interval)
+        for c in range(count * grid.cells[interval]):
+            t = float(grid.start[interval]) + c * width
+            for p in sorted(wiener.number.tolist()):
+                draws.append(Draw(t, t + width, p, (cell + c) * STRIDE + p))
+        cell += count * grid.cells[interval]
+    return draws
+
+
+def step_draws(wiener: Wiener, grid: StepGrid) -> list[Draw]:
+    """Return the increments of a scheme that draws all of them once a step."""
+    if any(grid.cells):
+        return path_draws(wiener, grid)
+    draws: list[Draw] = []
+    for interval, count in enumerate(grid.counts):
+        h = grid.lengths[grid.kind[interval]]
+        for n in range(count):
+            t = float(grid.start[interval]) + n * h
+            for p in wiener.number.tolist():
+                draws.append(Draw(t, t + h, p, len(draws)))
+    return draws
+
+
+class Scratch(NamedTuple):
+    """Work space of the noise kernels for one group of lanes.
+
+    ``cursor`` holds the number of normals drawn so far and, on a Brownian path, the
+    number of cells that each group of channels has consumed.
+    """
+
+    draws: Floats
+    increments: Floats
+    term: Floats
+    words: npt.NDArray[np.uint64]
+    block: Floats
+    held: Ints
+    cursor: Ints
+    work: Floats
+
+
+def time_table(dynamics: Dynamics, grid: StepGrid) -> Floats:
+    """Return the functions of time at the middle of every step, shape (steps, F)."""
+    if not dynamics.functions:
+        return np.zeros((0, 0))
+    middles = grid.midpoints()
+    columns = [evaluate(f, middles) for f in dynamics.functions]
+    return np.ascontiguousarray(np.stack(columns, axis=1))
+
+
+def wiener_processes(
+    dynamics: Dynamics, groups: Sequence[Sequence[int]], grid: StepGrid, seed: int
+) -> Wiener:
+    """Return the processes behind groups of ``dynamics.channels``.
+
+    Channels that share processes must share a group.
+    """
+    drives = len(dynamics.drives)
+    order = [j for group in groups for j in group]
+    rows: list[list[tuple[int, float]]] = []
+    for j in order:
+        if j < drives:
+            rows.append([])
+        elif dynamics.mixing is None:
+            rows.append([(j - drives, 1.0)])
+        else:
+            row = dynamics.mixing[[j - drives]].tocsr()
+            rows.append(list(zip(row.indices.tolist(), row.data.tolist(), strict=True)))
+    number = list(dict.fromkeys(k for row in rows for k, _ in row))
+    place = {k: p for p, k in enumerate(number)}
+    channel_ptr = np.cumsum([0] + [len(group) for group in groups])
+    process_ptr = [0]
+    for last in channel_ptr[1:]:
+        found = [place[k] for row in rows[:last] for k, _ in row]
+        process_ptr.append(max(found, default=-1) + 1)
+    return Wiener(
+        key=stream_key(seed, Purpose.NOISE),
+        channel_ptr=channel_ptr.astype(np.int64),
+        process_ptr=np.array(process_ptr, dtype=np.int64),
+        number=dynamics.numbers[number].astype(np.int64),
+        weighed=dynamics.time_dependent or dynamics.mixing is not None,
+        drive=np.array([j < drives for j in order], dtype=np.bool_),
+        function=np.array([dynamics.function_of[j] for j in order], dtype=np.int64),
+        table=time_table(dynamics, grid),
+        mix_ptr=np.cumsum([0] + [len(row) for row in rows]).astype(np.int64),
+        mix_process=np.array([place[k] for row in rows for k, _ in row], np.int64),
+        mix_weight=np.array([w for row in rows for _, w in row], dtype=np.float64),
+    )
+
+
+@kernel
+def scratch_for(wiener, lanes, position):
+    """Return work space whose cursors stand at a position."""
+    processes, channels = wiener.number.shape[0], wiener.function.shape[0]
+    draws = np.zeros((processes, lanes))
+    increments = np.zeros((channels, lanes)) if wiener.weighed else draws
+    cursor = np.empty(wiener.process_ptr.shape[0] + 1, dtype=np.int64)
+    cursor[:] = position
+    return Scratch(
+        draws,
+        increments,
+        np.empty(lanes),
+        np.empty((BLOCK, lanes), dtype=np.uint64),
+        np.empty((BLOCK, lanes)),
+        np.full(1, -1, dtype=np.int64),
+        cursor,
+        np.empty((5, lanes)),
+    )
+
+
+@kernel
+def draw_increments(wiener, group, duration, step, cell, trajectory, shared, scratch):
+    """Draw the increments over one duration of all channels of a group.
+
+    On a path of cells (``cell`` > 0) they are sums over the next cells of the group.
+    """
+    first, last = wiener.process_ptr[group], wiener.process_ptr[group + 1]
+    key, cursor, draws = wiener.key, scratch.cursor, scratch.draws
+    words, block, held = scratch.words, scratch.block, scratch.held
+    if cell == 0.0:
+        scale = np.sqrt(duration)
+        for p in range(first, last):
+            draw_normal(
+                key, trajectory, shared, cursor[0], scale, words, block, held, draws[p]
+            )
+            cursor[0] += 1
+    else:
+        scale = np.sqrt(cell)
+        begin = cursor[1 + group]
+        end = begin + np.int64(np.rint(duration / cell))
+        for p in range(first, last):
+            clear(draws[p])
+        for c in range(begin, end):
+            for p in range(first, last):
+                address = c * STRIDE + wiener.number[p]
+                draw_normal(
+                    key, trajectory, shared, address, scale, words, block, held,
+                    scratch.term,
+                )  # fmt: skip
+                for w in range(trajectory.shape[0]):
+                    draws[p, w] += scratch.term[w]
+        cursor[1 + group] = end
+    if wiener.weighed:
+        _weigh(wiener, group, duration, step, draws, scratch.increments)
+
+
+@kernel
+def _weigh(wiener, group, duration, step, draws, increments):
+    """Write f_j sum_k F_jk dW_k, or f_j dt for drives, for the channels of a group."""
+    lanes = increments.shape[1]
+    for j in range(wiener.channel_ptr[group], wiener.channel_ptr[group + 1]):
+        column = wiener.function[j]
+        f = wiener.table[step, column] if column >= 0 else 1.0
+        for w in range(lanes):
+            increments[j, w] = f * duration if wiener.drive[j] else 0.0
+        for e in range(wiener.mix_ptr[j], wiener.mix_ptr[j + 1]):
+            k, weight = wiener.mix_process[e], f * wiener.mix_weight[e]
+            for w in range(lanes):
+                increments[j, w] += weight * draws[k, w]
 
 
 @kernel
@@ -101,20 +322,3 @@ def _rotate_one(x, i, cos, sin):
         p, q = x[0, i, w], x[1, i, w]
         x[0, i, w] = p * cos[w] + q * sin[w]
         x[1, i, w] = q * cos[w] - p * sin[w]
-
-
-@kernel
-def noise_factor(
-    factors, group, variance, key, trajectory, shared, position, x, increments,
-    words, block, held, work,
-):  # fmt: skip
-    """Draw a group's increments and apply its factor; return the next position."""
-    first, last = factors.group_ptr[group], factors.group_ptr[group + 1]
-    scale = np.sqrt(variance)
-    for k in range(first, last):
-        draw_normal(
-            key, trajectory, shared, position, scale, words, block, held, increments[k]
-        )
-        position += 1
-    apply_noise(factors, group, increments, x, work)
-    return position

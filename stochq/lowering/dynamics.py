@@ -1,0 +1,171 @@
+"""What a scheme integrates: independent Wiener processes, drives and jumps."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import scipy.sparse as sp
+
+from stochq.arrays import Ints, Operator, adjoint
+from stochq.envelopes import Envelope, evaluate
+from stochq.model import Model
+from stochq.states import State
+
+__all__ = ["Dynamics", "summed"]
+
+
+def summed(start: Operator, terms: Sequence[Operator]) -> Operator:
+    """Return start + sum(terms) as CSR without stored zeros."""
+    total = start.copy()
+    for term in terms:
+        total = total + term
+    total = sp.csr_array(total)
+    total.eliminate_zeros()
+    total.sort_indices()
+    return total
+
+
+@dataclass(frozen=True, eq=False)
+class Dynamics:
+    r"""What a scheme integrates.
+
+    Between two jumps ``d psi = -i H(t) psi dt - i sum_j L_j psi o d theta_j`` with
+
+    .. math:: H(t) = H + \textstyle\sum_m f_m(t) H_m, \qquad
+        d\theta_j = f_j(t) \textstyle\sum_k F_{jk}\, dW_k, \qquad
+        \langle dW_j\, dW_k \rangle = \delta_{jk}\, dt;
+
+    jumps ``psi -> c psi`` come at the rates ``|c psi|^2 / |psi|^2``.
+
+    Attributes
+    ----------
+    model : Model
+        Where it comes from.
+    hamiltonian : operator (d, d)
+        H, the constant part [1/time].
+    drives : tuple of operators (d, d)
+        H_m [1/time].
+    noise : tuple of operators (d, d)
+        L_j, Hermitian [1/sqrt(time)].
+    mixing : csr_array, shape (J, K), or None
+        F; None where the channels are independent, F = 1. It is not diagonal only where
+        correlated channels have different f_j(t).
+    numbers : ndarray of int, shape (K,)
+        Place of each Wiener process on a Brownian path: that of the model's channels,
+        whatever is left out because it is zero.
+    functions : tuple of callables
+        The different functions of time.
+    function_of : ndarray of int, shape (M + J,)
+        Which function multiplies each drive, then each noise; -1 for none.
+    raw : bool
+        Whether the noise is read as Ito without the drift that keeps the norm.
+    jumps : tuple of operators (d, d)
+        c, with the square root of the rate [1/sqrt(time)].
+    jump_names : tuple of str
+        The dissipator that each jump operator unravels.
+    unraveling : dict of str to str
+        What each dissipator became, for provenance.
+    initial : Kets or Orbitals
+        The state at ``times[0]``.
+    observables : tuple of operators (d, d)
+        What is averaged.
+    basis : ndarray of int, shape (d,)
+        The basis states of the model that can be reached; all matrices above are
+        restricted to them.
+    """
+
+    model: Model
+    hamiltonian: Operator
+    drives: tuple[Operator, ...]
+    noise: tuple[Operator, ...]
+    mixing: Operator | None
+    numbers: Ints
+    functions: tuple[Envelope, ...]
+    function_of: Ints
+    raw: bool
+    jumps: tuple[Operator, ...]
+    jump_names: tuple[str, ...]
+    unraveling: Mapping[str, str]
+    initial: State
+    observables: tuple[Operator, ...]
+    basis: Ints
+
+    @property
+    def dim(self) -> int:
+        """Dimension d of the matrices."""
+        return self.basis.size
+
+    @property
+    def one_body(self) -> bool:
+        """Whether the states are orbitals of free fermions."""
+        return self.initial.one_body
+
+    @property
+    def time_dependent(self) -> bool:
+        """Whether a function of time enters."""
+        return bool(self.functions)
+
+    @property
+    def channels(self) -> tuple[Operator, ...]:
+        """All that moves in increments: the drives, then the noise."""
+        return (*self.drives, *self.noise)
+
+    @property
+    def processes(self) -> int:
+        """Number K of independent Wiener processes."""
+        return self.numbers.size
+
+    @property
+    def gain(self) -> Operator:
+        """(1/2) sum L_j^2 for raw Ito noise, which makes the norm grow; else zero."""
+        squares = [0.5 * (L @ L) for L in self.noise] if self.raw else []
+        return summed(0.0 * self.hamiltonian, squares)
+
+    @property
+    def effective_hamiltonian(self) -> Operator:
+        """H - (i/2) sum c^dag c + i gain, which carries psi between the noise."""
+        losses = [-0.5j * (adjoint(c) @ c) for c in self.jumps]
+        return summed(self.hamiltonian, [*losses, 1j * self.gain])
+
+    @property
+    def ito_drift(self) -> Operator:
+        """-i H - (1/2) sum L_j^2 + gain: the drift of the same noise read as Ito."""
+        squares = [] if self.raw else [-0.5 * (L @ L) for L in self.noise]
+        return summed(-1j * self.hamiltonian, squares)
+
+    def strengths(self, t: float) -> list[float]:
+        """Return what multiplies each drive, then each noise, at a time."""
+        time = np.array([t], dtype=np.float64)
+        values = [float(evaluate(f, time)[0]) for f in self.functions]
+        return [1.0 if f < 0 else values[f] for f in self.function_of]
+
+    def at(self, t: float) -> Dynamics:
+        """Return the same dynamics frozen at a time: constant, independent channels."""
+        if not self.time_dependent and self.mixing is None:
+            return self
+        factor = self.strengths(t)
+        drives, noise = factor[: len(self.drives)], factor[len(self.drives) :]
+        frozen = [f * L for f, L in zip(noise, self.noise, strict=True)]
+        if self.mixing is not None:
+            columns = self.mixing.T.tocsr()
+            frozen = [_combined(columns[[k]], frozen) for k in range(columns.shape[0])]
+        return replace(
+            self,
+            hamiltonian=summed(
+                self.hamiltonian,
+                [f * H for f, H in zip(drives, self.drives, strict=True)],
+            ),
+            drives=(),
+            noise=tuple(frozen),
+            mixing=None,
+            functions=(),
+            function_of=np.full(len(frozen), -1, dtype=np.int64),
+        )
+
+
+def _combined(row: Operator, operators: Sequence[Operator]) -> Operator:
+    """Return sum_j row_j L_j for one row of a CSR matrix."""
+    terms = [w * operators[j] for w, j in zip(row.data, row.indices, strict=True)]
+    return summed(0.0 * operators[0], terms)

@@ -1,0 +1,328 @@
+"""Exponential splitting: what its members (Strang, alternating, random ...) share.
+
+With the flow F (Hamiltonian and jumps) and groups G_1 ... G_m of commuting channels, a
+step is a product of factors, each the exact solution of its own part. A `Program` lists
+the factors of a step; the outer halves of neighboring steps are merged into one factor.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from stochq.arrays import Ints
+from stochq.errors import SchemeMismatchError
+from stochq.jit import kernel
+from stochq.lowering import Dynamics
+from stochq.schemes.flow import JumpFlow, flow_propagators, jump_flow
+from stochq.schemes.jumps import flow_lanes
+from stochq.schemes.lanes import Lanes
+from stochq.schemes.noise import (
+    Draw,
+    Wiener,
+    apply_noise,
+    draw_increments,
+    path_draws,
+    scratch_for,
+    wiener_processes,
+)
+from stochq.schemes.signs import signed_factor
+from stochq.schemes.traits import StepGrid
+from stochq.streams import Purpose, stream_key, uniform_pair
+from stochq.structure import (
+    NoiseFactors,
+    Sparse,
+    commuting_groups,
+    noise_factors,
+    pack,
+)
+
+__all__ = [
+    "FLOW",
+    "NOTHING",
+    "Entry",
+    "Program",
+    "Splitting",
+    "has_flow",
+    "merged_outside",
+    "outer_and_inner",
+    "prepare_splitting",
+    "program_of",
+    "splitting_groups",
+]
+
+#: Factors of a program that are not a group of channels.
+FLOW, NOTHING = -1, -2
+
+#: When an entry acts: always, or only on lanes whose coin shows one side.
+ALWAYS, FORWARD, BACKWARD = 0, 1, 2
+
+
+class Entry(NamedTuple):
+    """One factor of a step."""
+
+    factor: int
+    halved: bool = False
+    coin: int = ALWAYS
+
+
+class Program(NamedTuple):
+    """The factors of a step, one row for each step of a period.
+
+    The last column is the outermost factor: it acts for the second half of this step
+    and the first half of the next one together.
+    """
+
+    factor: Ints
+    halved: npt.NDArray[np.bool_]
+    coin: Ints
+    tossed: bool
+    two_point: bool
+
+
+class Keys(NamedTuple):
+    """The streams that an integration draws from."""
+
+    jumps: npt.NDArray[np.uint32]
+    order: npt.NDArray[np.uint32]
+
+
+def program_of(*steps: Sequence[Entry], two_point: bool = False) -> Program:
+    """Return the program of a period of steps of equal lengths."""
+    return Program(
+        factor=np.array([[e.factor for e in step] for step in steps], dtype=np.int64),
+        halved=np.array([[e.halved for e in step] for step in steps], dtype=np.bool_),
+        coin=np.array([[e.coin for e in step] for step in steps], dtype=np.int64),
+        tossed=any(e.coin for step in steps for e in step),
+        two_point=two_point,
+    )
+
+
+def outer_and_inner(dynamics: Dynamics, groups: int) -> tuple[int, list[int]]:
+    """Return the outermost factor and the groups inside it.
+
+    It is the flow or, without one, nothing.
+    """
+    return (FLOW if has_flow(dynamics) else NOTHING), list(range(groups))
+
+
+def merged_outside(dynamics: Dynamics, groups: int) -> tuple[int, list[int]]:
+    """Return the same, but a constant first group outside where there is no flow.
+
+    Halves of neighboring steps then merge. Halves whose strengths differ cannot.
+    """
+    outer, inner = outer_and_inner(dynamics, groups)
+    if outer == NOTHING and inner and not dynamics.time_dependent:
+        return inner[0], inner[1:]
+    return outer, inner
+
+
+@kernel
+def _toss(key, trajectory, shared, step, coin):
+    """Write 0 or 1 with equal odds for every lane's trajectory."""
+    for w in range(coin.shape[0]):
+        if w == 0 or not shared:
+            u, _ = uniform_pair(key, trajectory[w], step)
+            coin[w] = 1.0 if u < 0.5 else 0.0
+        else:
+            coin[w] = coin[0]
+
+
+@kernel
+def _advance(
+    x, trajectory, clock, draws, tally, shared, position, flow, propagator, kinds, kind,
+    factors, wiener, program, h, cell, first_step, count, keys,
+):  # fmt: skip
+    """Take `count` steps of length h with every group of lanes; return the position.
+
+    The outermost factor acts for half a step first, and the last step ends with the
+    other half.
+    """
+    groups, _, dim, lanes = x.shape
+    coin = np.empty(lanes)
+    y = np.empty((2, dim, lanes))
+    square = np.empty(lanes)
+    vectors = np.empty((4, dim), dtype=np.complex128)
+    period = program.factor.shape[0]
+    last = program.factor.shape[1] - 1
+    copy_rows = 2 * kinds * dim
+    copies = (propagator.indptr.shape[0] - 1) // copy_rows
+    end = position
+    for g in range(groups):
+        scratch = scratch_for(wiener, lanes, position)
+        for n in range(count + 1):
+            step = first_step + n - 1
+            row = step % period if n > 0 else 0
+            if program.tossed and n > 0:
+                _toss(keys.order, trajectory[g], shared, step, coin)
+            for o in range(last + 1):
+                factor = program.factor[row, o]
+                if factor == NOTHING or (n == 0 and (o < last or last == 0)):
+                    continue
+                outer_half = o == last and last > 0 and (n == 0 or n == count)
+                halved = outer_half or program.halved[row, o]
+                duration = 0.5 * h if halved else h
+                if factor == FLOW:
+                    first_row = (2 * kind + (1 if halved else 0)) * dim
+                    first_row += (step % copies) * copy_rows if n > 0 else 0
+                    flow_lanes(
+                        flow, x[g], shared, duration, propagator, first_row, clock[g],
+                        draws[g], keys.jumps, trajectory[g], y, square, vectors, tally,
+                    )  # fmt: skip
+                elif program.two_point:
+                    signed_factor(
+                        factors, wiener, factor, duration, step, trajectory[g], shared,
+                        x[g], scratch,
+                    )  # fmt: skip
+                else:
+                    _gaussian_factor(
+                        factors, wiener, factor, duration, step, cell, trajectory[g],
+                        shared, x[g], scratch, program.coin[row, o], coin,
+                    )  # fmt: skip
+        end = scratch.cursor[0]
+    if cell > 0.0:
+        end = position + count * np.int64(np.rint(h / cell))
+    return end
+
+
+@kernel
+def _gaussian_factor(
+    factors, wiener, group, duration, step, cell, trajectory, shared, x, scratch, side,
+    coin,
+):  # fmt: skip
+    """Draw a group's increments over a duration and apply its factor.
+
+    An entry of the backward sweep acts on the lanes that the forward sweep left out,
+    over the same piece of their path.
+    """
+    if side == BACKWARD and cell > 0.0:
+        scratch.cursor[1 + group] -= np.int64(np.rint(duration / cell))
+    draw_increments(wiener, group, duration, step, cell, trajectory, shared, scratch)
+    if side != ALWAYS:
+        increments = scratch.increments
+        for j in range(wiener.channel_ptr[group], wiener.channel_ptr[group + 1]):
+            for w in range(coin.shape[0]):
+                acts = coin[w] if side == FORWARD else 1.0 - coin[w]
+                increments[j, w] *= acts
+    apply_noise(factors, group, scratch.increments, x, scratch.work)
+
+
+@dataclass(frozen=True)
+class Splitting:
+    """A splitting scheme ready to run."""
+
+    grid: StepGrid
+    program: Program
+    flow: JumpFlow
+    propagator: Sparse
+    factors: NoiseFactors
+    wiener: Wiener
+    keys: Keys
+
+    def advance(self, lanes: Lanes, interval: int) -> None:
+        """Carry all lanes through one interval between output times."""
+        kind = self.grid.kind[interval]
+        lanes.position = _advance(
+            lanes.x, lanes.trajectory, lanes.clock, lanes.draws, lanes.tally,
+            lanes.shared, lanes.position, self.flow, self.propagator,
+            len(self.grid.lengths), kind,
+            self.factors, self.wiener, self.program, self.grid.lengths[kind],
+            self.grid.cell(interval), self.grid.first_step(interval),
+            self.grid.counts[interval], self.keys,
+        )  # fmt: skip
+
+    def draws(self) -> list[Draw]:
+        """Return the increments in the order in which they are drawn."""
+        if any(self.grid.cells):
+            return path_draws(self.wiener, self.grid)
+        found: list[Draw] = []
+        for interval in range(len(self.grid.counts)):
+            self._add_draws(interval, found)
+        return found
+
+    def _add_draws(self, interval: int, found: list[Draw]) -> None:
+        """Add the increments of one interval, in the order of `_advance`."""
+        h = self.grid.lengths[self.grid.kind[interval]]
+        count, first = self.grid.counts[interval], self.grid.first_step(interval)
+        period, columns = self.program.factor.shape
+        clock = np.full(self.wiener.channel_ptr.size, self.grid.start[interval])
+        for n in range(count + 1):
+            row = (first + n - 1) % period if n else 0
+            for o in range(columns):
+                group = int(self.program.factor[row, o])
+                outer = o == columns - 1 and columns > 1
+                if group < 0 or (n == 0 and not outer):
+                    continue
+                half = (outer and n in (0, count)) or self.program.halved[row, o]
+                begin = float(clock[group])
+                clock[group] += 0.5 * h if half else h
+                ptr = self.wiener.process_ptr
+                for p in self.wiener.number[ptr[group] : ptr[group + 1]].tolist():
+                    found.append(Draw(begin, float(clock[group]), p, len(found)))
+
+
+def has_flow(dynamics: Dynamics) -> bool:
+    """Tell whether anything but increments moves the state."""
+    return bool(dynamics.hamiltonian.nnz or dynamics.jumps or dynamics.gain.nnz)
+
+
+def splitting_groups(dynamics: Dynamics) -> list[list[int]]:
+    """Return the commuting groups of ``dynamics.channels``, in the order they act."""
+    return commuting_groups(dynamics.channels)
+
+
+def _check_splitting(dynamics: Dynamics, groups: list[list[int]], scheme: Any) -> None:
+    """Refuse what the factors of a splitting cannot hold."""
+    name = type(scheme).__name__
+    if dynamics.raw and dynamics.time_dependent:
+        raise SchemeMismatchError(
+            f'{name} must have constant strengths for calculus="raw-ito", but a '
+            "strength depends on time; use EulerMaruyama(dt=...)"
+        )
+    if dynamics.mixing is None:
+        return
+    group_of = {j: g for g, group in enumerate(groups) for j in group}
+    for column in dynamics.mixing.T.tocsr():
+        homes = {group_of[len(dynamics.drives) + j] for j in column.indices.tolist()}
+        if len(homes) > 1:
+            raise SchemeMismatchError(
+                f"{name} must have correlated channels that commute where their "
+                "strengths are different functions of time, but these do not; use "
+                "Magnus(dt=...) or Heun(dt=...)"
+            )
+
+
+def prepare_splitting(
+    scheme: Any, program: Program, dynamics: Dynamics, grid: StepGrid, seed: int
+) -> Splitting:
+    """Return the integrator of a splitting scheme.
+
+    Raises
+    ------
+    SchemeMismatchError
+        If the model does not split into factors in closed form.
+    """
+    groups = splitting_groups(dynamics)
+    _check_splitting(dynamics, groups, scheme)
+    order = [j for group in groups for j in group]
+    edges = np.cumsum([0] + [len(group) for group in groups])
+    relabeled = [list(range(a, b)) for a, b in pairwise(edges.tolist())]
+    durations = [part * h for h in grid.lengths for part in (1.0, 0.5)]
+    return Splitting(
+        grid=grid,
+        program=program,
+        flow=jump_flow(dynamics, max(grid.lengths, default=1.0)),
+        propagator=pack(flow_propagators(dynamics, durations)),
+        factors=noise_factors(
+            [dynamics.channels[j] for j in order],
+            relabeled,
+            by_eigenvalue=program.two_point,
+        ),
+        wiener=wiener_processes(dynamics, groups, grid, seed),
+        keys=Keys(stream_key(seed, Purpose.JUMPS), stream_key(seed, Purpose.ORDER)),
+    )
