@@ -8,12 +8,19 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from stochq.bias import step_bias
     from stochq.channels import ComplexWhiteNoise, Dissipator, WhiteNoise
-    from stochq.choice import default_scheme
+    from stochq.choice import default_scheme, explain_scheme
+    from stochq.coupled import (
+        Difference,
+        StepBias,
+        simulate_difference,
+        step_bias,
+    )
     from stochq.ensemble import Ensemble, simulate
+    from stochq.envelopes import Sampled
     from stochq.errors import ModelError, SchemeMismatchError
     from stochq.lowering import Dynamics, lower
+    from stochq.mlmc import MultilevelEstimate, simulate_mlmc
     from stochq.model import Model
     from stochq.references import (
         Reference,
@@ -25,13 +32,29 @@ if TYPE_CHECKING:
         master_equation,
         steady_state,
     )
-    from stochq.schemes import EulerMaruyama, Exact, Heun, Strang
+    from stochq.replay import NoiseRecord, Trajectory, trajectory
+    from stochq.schemes import (
+        Alternating,
+        EulerMaruyama,
+        Exact,
+        Heun,
+        Magnus,
+        Midpoint,
+        Milstein,
+        Platen,
+        RandomOrder,
+        Richardson,
+        Strang,
+        TwoPoint,
+    )
     from stochq.states import Occupations, Orbitals
     from stochq.unravelings import Jump, Kicks, UnitaryNoise
     from stochq.verdict import Verdict, verify
 
 __all__ = [
+    "Alternating",
     "ComplexWhiteNoise",
+    "Difference",
     "Dissipator",
     "Dynamics",
     "Ensemble",
@@ -40,39 +63,56 @@ __all__ = [
     "Heun",
     "Jump",
     "Kicks",
+    "Magnus",
+    "Midpoint",
+    "Milstein",
     "Model",
     "ModelError",
+    "MultilevelEstimate",
+    "NoiseRecord",
     "Occupations",
     "Orbitals",
+    "Platen",
+    "RandomOrder",
     "Reference",
+    "Richardson",
+    "Sampled",
     "SchemeMismatchError",
+    "StepBias",
     "Strang",
+    "Trajectory",
+    "TwoPoint",
     "UnitaryNoise",
     "Verdict",
     "WhiteNoise",
     "correlation_equation",
     "correlation_matrix",
     "default_scheme",
+    "explain_scheme",
     "liouvillian",
     "lower",
     "macroscopic_equation",
     "macroscopic_magnetization",
     "master_equation",
     "simulate",
+    "simulate_difference",
+    "simulate_mlmc",
     "steady_state",
     "step_bias",
+    "trajectory",
     "verify",
 ]
 
 #: Where each public name lives; a module is imported when its name is first used, so
 #: that `import stochq` and `stochq --help` do not wait for numba.
 _HOMES = {
-    "bias": ("step_bias",),
     "channels": ("ComplexWhiteNoise", "Dissipator", "WhiteNoise"),
-    "choice": ("default_scheme",),
+    "choice": ("default_scheme", "explain_scheme"),
+    "coupled": ("Difference", "StepBias", "simulate_difference", "step_bias"),
     "ensemble": ("Ensemble", "simulate"),
     "errors": ("ModelError", "SchemeMismatchError"),
     "lowering": ("Dynamics", "lower"),
+    "mlmc": ("MultilevelEstimate", "simulate_mlmc"),
     "model": ("Model",),
     "references": (
         "Reference",
@@ -84,7 +124,22 @@ _HOMES = {
         "master_equation",
         "steady_state",
     ),
-    "schemes": ("EulerMaruyama", "Exact", "Heun", "Strang"),
+    "replay": ("NoiseRecord", "Trajectory", "trajectory"),
+    "schemes": (
+        "Alternating",
+        "EulerMaruyama",
+        "Exact",
+        "Heun",
+        "Magnus",
+        "Midpoint",
+        "Milstein",
+        "Platen",
+        "RandomOrder",
+        "Richardson",
+        "Strang",
+        "TwoPoint",
+    ),
+    "envelopes": ("Sampled",),
     "states": ("Occupations", "Orbitals"),
     "unravelings": ("Jump", "Kicks", "UnitaryNoise"),
     "verdict": ("Verdict", "verify"),

@@ -3,18 +3,63 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 
 from stochq.arrays import Floats, Ints
 from stochq.lowering import Dynamics
-from stochq.schemes import Scheme
-from stochq.schemes.lanes import ATOM, Tally, load, measure
-from stochq.schemes.traits import Integrator
+from stochq.schemes import Richardson, Scheme
+from stochq.schemes.lanes import ATOM, Lanes, Tally, load, measure
+from stochq.schemes.traits import Integrator, StepGrid, step_grid
 from stochq.states import State
 from stochq.structure import Quadratic, pack_quadratic
 
-__all__ = ["Plan", "Run", "run_atoms"]
+__all__ = ["Plan", "Run", "Source", "Stack", "coupled_grids", "plan_of"]
+
+
+@dataclass(frozen=True)
+class Run:
+    """Values of every trajectory of some atoms.
+
+    Attributes
+    ----------
+    values : ndarray, shape (O, T, n)
+        Expectation values of n trajectories.
+    jumps : ndarray of int, shape (channels, T)
+        Jumps up to each time of all trajectories together, by operator.
+    norms : ndarray, shape (T, n)
+        <psi|psi> of n trajectories; 1 where jumps lower it, which is put back.
+    norm_defect : float
+        Largest |<psi|psi> - 1| where nothing lowers the norm.
+    residual : float
+        Largest |ln(S / u)| at a solved jump time.
+    """
+
+    values: Floats
+    jumps: Ints
+    norms: Floats
+    norm_defect: float
+    residual: float
+
+
+class Source(Protocol):
+    """Something that gives values of trajectories, atom by atom."""
+
+    @property
+    def n_traj(self) -> int:
+        """Number of trajectories."""
+
+    @property
+    def size(self) -> int:
+        """Complex amplitudes of one trajectory."""
+
+    @property
+    def results(self) -> int:
+        """Values of one trajectory."""
+
+    def run(self, first: int, count: int) -> Run:
+        """Run atoms first ... first + count - 1, as far as there are trajectories."""
 
 
 @dataclass(frozen=True)
@@ -32,56 +77,121 @@ class Plan:
 
     @classmethod
     def of(
-        cls, dynamics: Dynamics, times: Floats, scheme: Scheme, seed: int, n_traj: int
+        cls, dynamics: Dynamics, grid: StepGrid, scheme: Scheme, seed: int, n_traj: int
     ) -> Plan:
         """Return the plan of a lowered model; what jumps take off norms is put back."""
         return cls(
             state=dynamics.initial,
-            integrator=scheme.prepare(dynamics, times, seed),
+            integrator=scheme.prepare(dynamics, grid, seed),
             forms=pack_quadratic(dynamics.observables),
-            intervals=times.size - 1,
+            intervals=len(grid.counts),
             normalize=bool(dynamics.jumps) and not dynamics.one_body,
             channels=len(dynamics.jumps),
             seed=seed,
             n_traj=n_traj,
         )
 
+    @property
+    def size(self) -> int:
+        """Complex amplitudes of one trajectory."""
+        return int(self.state.dim * self.state.columns)
+
+    @property
+    def results(self) -> int:
+        """Values of one trajectory."""
+        return (self.forms.ptr.size - 1) * (self.intervals + 1)
+
+    def load(self, numbers: Ints) -> Lanes:
+        """Return trajectories at their initial state, kets in whole atoms."""
+        tally = Tally(np.zeros(self.channels, np.int64), np.zeros(1), self.n_traj)
+        return load(self.state, tally, self.seed, numbers)
+
+    def measure(self, lanes: Lanes) -> tuple[Floats, Floats]:
+        """Return expectation values (O, n) and squared norms (n,)."""
+        return measure(lanes, self.forms, self.normalize)
+
+    def run(self, first: int, count: int) -> Run:
+        """Run atoms first ... first + count - 1, as far as there are trajectories."""
+        lanes = self.load(np.arange(first * ATOM, (first + count) * ATOM))
+        values = np.empty((self.forms.ptr.size - 1, self.intervals + 1, count * ATOM))
+        jumps = np.zeros((self.channels, self.intervals + 1), dtype=np.int64)
+        norms = np.ones((self.intervals + 1, count * ATOM))
+        for t in range(self.intervals + 1):
+            if t:
+                self.integrator.advance(lanes, t - 1)
+                jumps[:, t] = lanes.tally.jumps
+            values[:, t], squares = self.measure(lanes)
+            if not self.normalize:
+                norms[t] = squares
+        kept = self.n_traj - first * ATOM
+        return Run(
+            values[..., :kept],
+            jumps,
+            norms[:, :kept],
+            float(np.abs(norms - 1).max()),
+            float(lanes.tally.residual[0]),
+        )
+
 
 @dataclass(frozen=True)
-class Run:
-    """Values of every trajectory of some atoms.
+class Stack:
+    """Weighted sums of the values that several plans give for the same trajectories.
 
-    Attributes
-    ----------
-    values : ndarray, shape (O, T, n)
-        Expectation values of n trajectories.
-    jumps : ndarray of int, shape (channels, T)
-        Jumps up to each time of all trajectories together, by operator.
-    norm_defect : float
-        Largest |<psi|psi> - 1| where nothing lowers the norm.
-    residual : float
-        Largest |ln(S / u)| at a solved jump time.
+    The plans share seeds and Brownian paths, so that differences between them have
+    small variance. Row r is sum_p weights[r, p] values_p; rows are stacked along the
+    observables.
     """
 
-    values: Floats
-    jumps: Ints
-    norm_defect: float
-    residual: float
+    plans: tuple[Plan, ...]
+    weights: Floats
+
+    @property
+    def n_traj(self) -> int:
+        """Number of trajectories."""
+        return self.plans[0].n_traj
+
+    @property
+    def size(self) -> int:
+        """Complex amplitudes of one trajectory, in the largest plan."""
+        return max(plan.size for plan in self.plans)
+
+    @property
+    def results(self) -> int:
+        """Values of one trajectory, those of all plans included."""
+        return (len(self.plans) + len(self.weights)) * self.plans[0].results
+
+    def run(self, first: int, count: int) -> Run:
+        """Run atoms first ... first + count - 1 of every plan."""
+        runs = [plan.run(first, count) for plan in self.plans]
+        rows = [
+            sum(w * run.values for w, run in zip(row, runs, strict=True))
+            for row in self.weights
+        ]
+        return Run(
+            np.concatenate(rows),
+            runs[0].jumps,
+            runs[0].norms,
+            max(run.norm_defect for run in runs),
+            max(run.residual for run in runs),
+        )
 
 
-def run_atoms(plan: Plan, first: int, count: int) -> Run:
-    """Run atoms first ... first + count - 1, as far as there are trajectories."""
-    tally = Tally(np.zeros(plan.channels, np.int64), np.zeros(1), plan.n_traj)
-    lanes = load(plan.state, tally, plan.seed, first, count)
-    values = np.empty((plan.forms.ptr.size - 1, plan.intervals + 1, count * ATOM))
-    jumps = np.zeros((plan.channels, plan.intervals + 1), dtype=np.int64)
-    defect = 0.0
-    for t in range(plan.intervals + 1):
-        if t:
-            plan.integrator.advance(lanes, t - 1)
-            jumps[:, t] = tally.jumps
-        values[:, t], norms = measure(lanes, plan.forms, plan.normalize)
-        if not plan.normalize:
-            defect = max(defect, float(np.abs(norms - 1).max()))
-    values = values[..., : plan.n_traj - first * ATOM]
-    return Run(values, jumps, defect, float(tally.residual[0]))
+def plan_of(
+    dynamics: Dynamics, times: Floats, scheme: Scheme, seed: int, n_traj: int
+) -> Source:
+    """Return what runs a lowered model by a scheme.
+
+    An extrapolated scheme is two plans, with steps h/2 and h on one Brownian path.
+    """
+    if not isinstance(scheme, Richardson):
+        return Plan.of(dynamics, step_grid(times, scheme.dt), scheme, seed, n_traj)
+    coarse, fine = coupled_grids(step_grid(times, scheme.dt))
+    plans = [
+        Plan.of(dynamics, grid, scheme.base, seed, n_traj) for grid in (fine, coarse)
+    ]
+    return Stack(tuple(plans), np.array([scheme.weights]))
+
+
+def coupled_grids(grid: StepGrid) -> tuple[StepGrid, StepGrid]:
+    """Return steps h and h/2 that sum their increments from the same path."""
+    return grid.on_path(4), grid.refined(2).on_path(2)

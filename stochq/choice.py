@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+from typing import Any
+
 import numpy as np
 
-from stochq.arrays import Floats
-from stochq.atoms import Plan, run_atoms
-from stochq.bias import observable_ranges, step_bias
-from stochq.lowering import Dynamics
-from stochq.schemes import Exact, Scheme, Strang
+from stochq.arrays import Floats, as_times, whole_number
+from stochq.atoms import plan_of
+from stochq.bias import exact_step_bias, observable_ranges
+from stochq.envelopes import evaluate
+from stochq.errors import SchemeMismatchError
+from stochq.lowering import Dynamics, lower
+from stochq.model import Model
+from stochq.schemes import SCHEMES, EulerMaruyama, Exact, Midpoint, Scheme, Strang
 from stochq.schemes.lanes import ATOM
+from stochq.schemes.splitting import has_flow, splitting_groups
+from stochq.schemes.traits import StepGrid, step_grid
+from stochq.structure import commute
+from stochq.unravelings import Choice
 
-__all__ = ["default_scheme"]
+__all__ = ["default_scheme", "explain_scheme"]
 
 #: Part of the expected sampling error that the default step may add as bias.
 BIAS_SHARE = 0.1
@@ -19,31 +29,87 @@ BIAS_SHARE = 0.1
 #: A spread below this part of the range does not call for a smaller step.
 SPREAD_FLOOR = 1e-3
 
+#: Times at which functions of time are looked at.
+PROBES = 2048
 
-def _heuristic_dt(dynamics: Dynamics) -> float:
+#: Part of its range that a function of time may change by in one step.
+CHANGE = 0.1
+
+#: A scheme with its step left open.
+Family = Callable[[float], Scheme]
+
+
+def _probed(dynamics: Dynamics, times: Floats) -> Floats:
+    """Return times at which to look at a model; one is enough if nothing changes."""
+    return np.linspace(times[0], times[-1], PROBES if dynamics.time_dependent else 1)
+
+
+def _rate(dynamics: Dynamics) -> float:
+    """Return a bound on how fast anything moves [1/time]."""
+    rate = float(abs(dynamics.effective_hamiltonian).sum(axis=1).max(initial=0.0))
+    squares = [abs(L) @ abs(L) for L in dynamics.noise]
+    if squares:
+        rate += float(sum(squares[1:], start=squares[0]).sum(axis=1).max())
+    return max(rate, 1e-300)
+
+
+def _heuristic_dt(dynamics: Dynamics, times: Floats) -> float:
     """Return a twentieth of the fastest local time of the model."""
-    noise = sum((abs(L) @ abs(L) for L in dynamics.noise), 0 * abs(dynamics.noise[0]))
-    rate = float(noise.sum(axis=1).max())
-    rate += float(abs(dynamics.effective_hamiltonian).sum(axis=1).max(initial=0.0))
-    return 0.05 / rate
+    probed = _probed(dynamics, times)[:: PROBES // 64]
+    return 0.05 / max(_rate(dynamics.at(float(t))) for t in probed)
+
+
+def _resolving_dt(dynamics: Dynamics, times: Floats) -> float:
+    """Return a step in which no function of time changes by much."""
+    probed = _probed(dynamics, times)
+    steps = [np.inf]
+    for f in dynamics.functions:
+        values = evaluate(f, probed)
+        slope = np.abs(np.diff(values)).max() / (probed[1] - probed[0])
+        reach = np.abs(values).max()
+        if slope > 0:
+            steps.append(max(CHANGE * reach / slope, probed[1] - probed[0]))
+    return float(min(steps))
+
+
+def _fitting(dynamics: Dynamics) -> Family:
+    """Return the family that a model's structure calls for."""
+    for family in (Strang, Midpoint, EulerMaruyama):
+        if _refusal(family(1.0), dynamics) is None:
+            return family
+    raise SchemeMismatchError(
+        "a model must fit one of the schemes, but this one (jumps together with "
+        "correlated non-commuting noise of different strengths) fits none"
+    )
+
+
+def _refusal(scheme: Scheme, dynamics: Dynamics) -> str | None:
+    """Return why a scheme refuses a model, or None."""
+    nowhere = StepGrid(np.zeros(0), (), (), (), ())
+    try:
+        scheme.prepare(dynamics, nowhere, 0)
+    except SchemeMismatchError as error:
+        return str(error)
+    return None
 
 
 def _largest_step(
-    dynamics: Dynamics, times: Floats, budget: Floats, dt: float
+    dynamics: Dynamics, times: Floats, budget: Floats, family: Family, dt: float
 ) -> float | None:
     """Return a dt, at most the given one, whose bias keeps a budget (O,).
 
-    None stands for a bias that is out of reach. The bias of Strang falls as dt^2, which
-    gives the next dt to try.
+    None stands for a bias that is out of reach. The bias falls as dt^p, p the weak
+    order, which gives the next dt to try.
     """
     for _ in range(40):
-        bias = step_bias(dynamics, times, Strang(dt), quick=True)
+        bias = exact_step_bias(dynamics, times, family(dt), quick=True)
         if bias is None:
             return None
         excess = float((np.abs(bias) / budget[:, None]).max())
         if excess <= 1.0:
             break
-        dt *= float(np.clip(0.95 / np.sqrt(excess), 0.1, 0.9))
+        power = 1.0 / family(dt).traits.weak
+        dt *= float(np.clip(0.95 * excess**-power, 0.1, 0.9))
     return dt
 
 
@@ -53,9 +119,7 @@ def _typical_spread(dynamics: Dynamics, times: Floats, scheme: Scheme) -> Floats
     The pilot has a seed of its own, so that the step depends on the model, the times
     and the number of trajectories only.
     """
-    values = run_atoms(
-        Plan.of(dynamics, times, scheme, seed=0, n_traj=ATOM), 0, 1
-    ).values
+    values = plan_of(dynamics, times, scheme, seed=0, n_traj=ATOM).run(0, 1).values
     spread: Floats = np.median(values.std(axis=-1)[:, 1:], axis=1)
     return spread
 
@@ -66,7 +130,9 @@ def default_scheme(dynamics: Dynamics, times: Floats, n_traj: int) -> Scheme:
     `Exact` where all parts commute. Otherwise `Strang` with the largest step whose
     exact bias stays below a tenth of the sampling error expected of `n_traj`
     trajectories at a typical time, for every observable; where an exact bias is out of
-    reach, a twentieth of the fastest local time of the model.
+    reach, a twentieth of the fastest local time of the model. What does not split
+    (correlated channels that do not commute and have different functions of time) gets
+    `Midpoint`.
 
     Parameters
     ----------
@@ -79,17 +145,108 @@ def default_scheme(dynamics: Dynamics, times: Floats, n_traj: int) -> Scheme:
     """
     if Exact.handles(dynamics):
         return Exact()
+    family = _fitting(dynamics)
     if times.size < 2:
-        return Strang(dt=1.0)
+        return family(1.0)
     ranges = observable_ranges(dynamics)
     sizes = np.array([np.abs(o.data).max(initial=0.0) for o in dynamics.observables])
     # what is the same in every state needs no step at all
     ranges = np.where(ranges > 1e-9 * sizes, ranges, np.inf)
-    longest = float(np.diff(times).max())
-    rough = _largest_step(dynamics, times, 0.01 * ranges, longest)
+    longest = min(float(np.diff(times).max()), _resolving_dt(dynamics, times))
+    rough = _largest_step(dynamics, times, 0.01 * ranges, family, longest)
     if rough is None:
-        return Strang(min(longest, _heuristic_dt(dynamics)))
-    spread = _typical_spread(dynamics, times, Strang(rough))
+        return family(min(longest, _heuristic_dt(dynamics, times)))
+    spread = _typical_spread(dynamics, times, family(rough))
     spread = np.maximum(spread, SPREAD_FLOOR * ranges)
     budget = BIAS_SHARE * spread / np.sqrt(n_traj)
-    return Strang(_largest_step(dynamics, times, budget, rough) or rough)
+    return family(_largest_step(dynamics, times, budget, family, rough) or rough)
+
+
+def _structure(dynamics: Dynamics) -> list[str]:
+    """Return what was found in a model, a line each."""
+    found = [f"dimension: {dynamics.dim}"]
+    if dynamics.dim < dynamics.model.dim:
+        found[0] += f" of {dynamics.model.dim}, the others cannot be reached"
+    flow = "none" if not has_flow(dynamics) else "constant"
+    found.append(f"Hamiltonian: {flow}, {len(dynamics.drives)} drives")
+    groups = splitting_groups(dynamics)
+    found.append(
+        f"noise: {len(dynamics.noise)} channels of {dynamics.processes} independent "
+        f"Wiener processes; {len(groups)} commuting groups"
+        + (" with the drives" if dynamics.drives else "")
+    )
+    found.append(f"jumps: {len(dynamics.jumps)} operators")
+    if dynamics.noise and has_flow(dynamics):
+        flow_matrix = dynamics.effective_hamiltonian
+        commutes = all(commute(flow_matrix, L) for L in dynamics.noise)
+        found.append(f"noise commutes with H_eff: {'yes' if commutes else 'no'}")
+    return found
+
+
+def _reason(scheme: Scheme, dynamics: Dynamics) -> str:
+    """Return why a scheme was chosen."""
+    if isinstance(scheme, Exact):
+        return "all parts commute, so no step is needed"
+    if isinstance(scheme, Strang):
+        return (
+            "every factor has a closed form, so each path stays on the unit sphere and "
+            "averages have weak order 2"
+        )
+    if isinstance(scheme, Midpoint):
+        return "the noise does not split, and the norm of every path must be kept"
+    return "only an explicit scheme fits"
+
+
+def explain_scheme(
+    model: Model,
+    times: Any = (0.0, 1.0),
+    *,
+    n_traj: int = 1000,
+    unraveling: Mapping[str, Choice] | None = None,
+) -> str:
+    """Say which scheme a model gets, why, and what the others would do.
+
+    Parameters
+    ----------
+    model : Model
+        The physics.
+    times : array_like, shape (T,), default (0, 1)
+        Output times [time].
+    n_traj : int, default 1000
+        Planned number of trajectories, which sets the step.
+    unraveling : dict of str to choice, optional
+        As in `simulate`.
+
+    Returns
+    -------
+    str
+        Structure found, scheme and step, and each other scheme with its orders or its
+        reason to refuse.
+    """
+    grid = as_times(times)
+    whole_number(n_traj, "n_traj", at_least=1)
+    dynamics = lower(model, unraveling)
+    scheme = default_scheme(dynamics, grid, n_traj)
+    lines = [*_structure(dynamics), "", f"chosen: {scheme}"]
+    lines.append(f"  {_reason(scheme, dynamics)}")
+    if np.isfinite(scheme.dt):
+        steps = sum(step_grid(grid, scheme.dt).counts)
+        bias = exact_step_bias(dynamics, grid, scheme)
+        known = "out of reach of an exact calculation"
+        if bias is not None:
+            known = f"at most {np.abs(bias).max():.2g} for any observable and time"
+        lines.append(f"  {steps} steps; step bias {known}")
+    lines.append("others:")
+    for family in SCHEMES:
+        if isinstance(scheme, family):
+            continue
+        refusal = _refusal(family(1.0), dynamics)
+        traits = family.traits
+        orders = f"weak order {traits.weak:g}"
+        if traits.paths:
+            strong = traits.strong_commuting if model.noise_commutes() else (
+                traits.strong
+            )  # fmt: skip
+            orders += f", strong order {strong:g}"
+        lines.append(f"  {family.__name__}: {refusal or orders}")
+    return "\n".join(lines)

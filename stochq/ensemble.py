@@ -4,27 +4,27 @@ from __future__ import annotations
 
 import platform
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from joblib import Parallel, delayed
-from tqdm.auto import tqdm
 
 from stochq.arrays import Floats, Ints, as_times, whole_number
-from stochq.atoms import Plan, run_atoms
-from stochq.bias import observable_ranges, step_bias
+from stochq.atoms import plan_of
+from stochq.bias import exact_step_bias, observable_ranges
 from stochq.choice import default_scheme
+from stochq.coupled import coupled_step_bias
 from stochq.errors import ModelError, SchemeMismatchError
 from stochq.lowering import Dynamics, lower
 from stochq.model import Model
-from stochq.moments import Moments, batch_means, batch_size, merge_tree
-from stochq.schemes import Scheme
-from stochq.schemes.lanes import ATOM
-from stochq.streams import Purpose, stream_key
+from stochq.moments import Moments
+from stochq.parallel import checked_jobs, collect
+from stochq.replay import Trajectory, checked_scheme, replay
+from stochq.schemes import Richardson, Scheme, TwoPoint
+from stochq.streams import Purpose, child_seed, stream_key
 from stochq.structure import commute
 from stochq.unravelings import Choice
 
@@ -33,8 +33,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Ensemble", "simulate"]
 
-#: Bytes of amplitudes and of results that one task may hold.
-TASK_BYTES = 2**23
+#: Trajectories of an estimated step bias: at least, and as part of an ensemble's.
+PILOT, PILOT_SHARE = 256, 8
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,6 +58,10 @@ class Ensemble:
     jumps : ndarray of int, shape (channels, T)
         Jumps up to each time of all trajectories together, by jump operator (their
         dissipators are ``dynamics.jump_names``).
+    mean_norm : ndarray, shape (T,)
+        Mean of <psi|psi>: 1 for unitary schemes, 1 up to step and sampling errors for
+        explicit ones, growing for raw Ito noise. Where jumps lower the norm, it is
+        put back and this is 1.
     ranges : ndarray, shape (O,)
         Largest minus smallest possible value of each observable.
     deterministic : ndarray of bool, shape (O, T)
@@ -77,6 +81,7 @@ class Ensemble:
     seed: int
     batches: Floats
     jumps: Ints
+    mean_norm: Floats
     ranges: Floats
     deterministic: Any
     dynamics: Dynamics
@@ -95,8 +100,26 @@ class Ensemble:
 
     @property
     def sd(self) -> Floats:
-        """Standard deviation of one trajectory, shape (O, T)."""
+        """Standard deviation of one trajectory, shape (O, T).
+
+        Raises
+        ------
+        SchemeMismatchError
+            If the scheme has means only: single trajectories of `TwoPoint` are not
+            those of white noise.
+        """
+        if isinstance(self.scheme, TwoPoint):
+            raise SchemeMismatchError(
+                "`sd` must come from a scheme whose single trajectories mean "
+                f"something, but {self.scheme} only has means; use Strang(dt=...)"
+            )
         return self.moments.sd
+
+    def spread(self) -> Floats:
+        """Return `sd`, or NaN where the scheme has means only, shape (O, T)."""
+        if isinstance(self.scheme, TwoPoint):
+            return np.full_like(self.mean, np.nan)
+        return self.sd
 
     @property
     def mcse(self) -> Floats:
@@ -106,7 +129,38 @@ class Ensemble:
     @cached_property
     def step_bias(self) -> Floats | None:
         """Exact step bias of the means, shape (O, T), or None if out of reach."""
-        return step_bias(self.dynamics, self.times, self.scheme)
+        return exact_step_bias(self.dynamics, self.times, self.scheme)
+
+    @cached_property
+    def estimated_bias(self) -> tuple[Floats, Floats] | None:
+        """Step bias from dt and dt/2 on common paths, and its standard error (O, T).
+
+        It takes a fraction of the ensemble's trajectories, on other random numbers.
+        None where the scheme cannot follow a path.
+        """
+        if isinstance(self.scheme, Richardson):
+            return None
+        return coupled_step_bias(
+            self.dynamics,
+            self.times,
+            self.scheme,
+            n_traj=max(PILOT, self.n_traj // PILOT_SHARE),
+            seed=child_seed(self.seed, 0),
+        )
+
+    def trajectory(self, index: int) -> Trajectory:
+        """Return one trajectory of this ensemble with its states and its noise.
+
+        Raises
+        ------
+        ValueError
+            If the index is not one of 0 ... n_traj - 1.
+        SchemeMismatchError
+            If the scheme has no single trajectories.
+        """
+        if whole_number(index, "index", at_least=0) >= self.n_traj:
+            raise ValueError(f"`index` must be below {self.n_traj}, but is {index}")
+        return replay(self.dynamics, self.times, self.scheme, self.seed, int(index))
 
     def to_frame(self) -> pd.DataFrame:
         """Return a tidy table: observable, time, mean, sd, mcse_mean."""
@@ -117,7 +171,7 @@ class Ensemble:
                 "observable": np.repeat(self.names, self.times.size),
                 "time": np.tile(self.times, len(self.names)),
                 "mean": self.mean.ravel(),
-                "sd": self.sd.ravel(),
+                "sd": self.spread().ravel(),
                 "mcse_mean": self.mcse.ravel(),
             }
         )
@@ -131,35 +185,6 @@ class Ensemble:
         )
 
 
-@dataclass(frozen=True)
-class _Part:
-    """The statistics of consecutive atoms."""
-
-    atoms: list[Moments]
-    batches: Floats
-    jumps: Ints
-    norm_defect: float
-    residual: float
-
-
-def _run_part(plan: Plan, first: int, count: int) -> _Part:
-    """Run atoms first ... first + count - 1 and keep their statistics."""
-    run = run_atoms(plan, first, count)
-    atoms = [
-        Moments.of(run.values[..., start : start + ATOM])
-        for start in range(0, run.values.shape[-1], ATOM)
-    ]
-    means = batch_means(run.values, min(batch_size(plan.n_traj), ATOM))
-    return _Part(atoms, means, run.jumps, run.norm_defect, run.residual)
-
-
-def _atoms_per_task(size: int, results: int, n_traj: int, jobs: int) -> int:
-    """Return a batch that fits in cache and gives every worker several tasks."""
-    bytes_per_atom = ATOM * max(16 * size, 8 * results)
-    fitting = max(1, TASK_BYTES // bytes_per_atom)
-    return int(max(1, min(fitting, -(-n_traj // (4 * jobs * ATOM)))))
-
-
 def _deterministic(dynamics: Dynamics, n_times: int, unitary: bool) -> Any:
     """Return where all trajectories must have one value, shape (O, T)."""
     mask = np.zeros((len(dynamics.observables), n_times), dtype=bool)
@@ -171,9 +196,9 @@ def _deterministic(dynamics: Dynamics, n_times: int, unitary: bool) -> Any:
         spread = max(values) - min(values)
         same = spread <= 1e-12 * max(1.0, *(abs(value) for value in values))
         mask[o, 0] = same
-        if not unitary:
+        if not unitary or dynamics.raw:
             continue
-        if not dynamics.noise and not dynamics.jumps:
+        if not dynamics.noise and not dynamics.jumps:  # whatever drives it
             mask[o] = pure
             continue
         if same and commute(observable, generic):
@@ -195,7 +220,7 @@ def _generic_combination(dynamics: Dynamics) -> Any:
     commutes with the combination only if it commutes with every one of them.
     """
     total = 0.0 * dynamics.hamiltonian
-    movers = (dynamics.hamiltonian, *dynamics.noise, *dynamics.jumps)
+    movers = (dynamics.hamiltonian, *dynamics.channels, *dynamics.jumps)
     for k, operator in enumerate(m for m in movers if m.nnz):
         size = float(np.abs(operator.data).max())
         total = total + (0.5 + (k + 1) * 0.6180339887498949 % 1.0) / size * operator
@@ -211,34 +236,6 @@ def _versions() -> dict[str, str]:
         except PackageNotFoundError:
             found[package] = "not installed"
     return found
-
-
-def _check_jobs(n_jobs: Any) -> int:
-    """Return a number of workers in joblib's convention."""
-    if isinstance(n_jobs, bool) or not isinstance(n_jobs, (int, np.integer)):
-        raise ValueError(f"`n_jobs` must be an integer, but is {n_jobs!r}")
-    if n_jobs == 0:
-        raise ValueError(
-            "`n_jobs` must be >= 1, or negative to count down from all cores, but is 0"
-        )
-    return int(n_jobs)
-
-
-def _dispatch(
-    plan: Plan, task: int, n_jobs: int, progress: bool | None
-) -> Iterator[_Part]:
-    """Run all atoms, `task` at a time, and yield their parts in order."""
-    atoms = -(-plan.n_traj // ATOM)
-    tasks = (
-        delayed(_run_part)(plan, first, min(task, atoms - first))
-        for first in range(0, atoms, task)
-    )
-    disable = None if progress is None else not progress
-    with tqdm(total=plan.n_traj, unit="traj", disable=disable, leave=False) as bar:
-        parts = Parallel(n_jobs=n_jobs, prefer="threads", return_as="generator")(tasks)
-        for part in parts:
-            bar.update(sum(atom.count for atom in part.atoms))
-            yield part
 
 
 def simulate(
@@ -309,33 +306,23 @@ def simulate(
     grid = as_times(times)
     whole_number(n_traj, "n_traj", at_least=2)
     stream_key(seed, Purpose.NOISE)  # checks the seed
-    n_jobs = _check_jobs(n_jobs)
+    n_jobs = checked_jobs(n_jobs)
     if batch is not None:
         whole_number(batch, "batch", at_least=1)
     dynamics = lower(model, unraveling)
     if scheme is None:
         scheme = default_scheme(dynamics, grid, n_traj)
-    elif isinstance(scheme, type) or not hasattr(scheme, "prepare"):
-        raise SchemeMismatchError(
-            f"`scheme` must be a scheme such as Strang(dt=0.01), but is {scheme!r}"
-        )
-    plan = Plan.of(dynamics, grid, scheme, seed, n_traj)
-    if batch is None:
-        results = len(model.observables) * grid.size
-        jobs = n_jobs if n_jobs > 0 else 8
-        size = dynamics.dim * dynamics.initial.columns
-        batch = _atoms_per_task(size, results, n_traj, jobs)
-    parts = list(_dispatch(plan, batch, n_jobs, progress))
-    means = np.concatenate([part.batches for part in parts])
-    if batch_size(n_traj) > ATOM:
-        means = batch_means(np.moveaxis(means, 0, -1), batch_size(n_traj) // ATOM)
+    scheme = checked_scheme(scheme)
+    source = plan_of(dynamics, grid, scheme, seed, n_traj)
+    run = collect(source, n_jobs=n_jobs, batch=batch, progress=progress)
     return Ensemble(
         names=tuple(model.observables),
         times=grid,
-        moments=merge_tree(atom for part in parts for atom in part.atoms),
+        moments=run.moments,
         seed=seed,
-        batches=means,
-        jumps=np.sum([part.jumps for part in parts], axis=0),
+        batches=run.batches,
+        jumps=run.jumps,
+        mean_norm=run.mean_norm,
         ranges=observable_ranges(dynamics),
         deterministic=_deterministic(dynamics, grid.size, scheme.traits.unitary),
         dynamics=dynamics,
@@ -345,8 +332,9 @@ def simulate(
             "scheme": repr(scheme),
             "dt": scheme.dt,
             "unraveling": dict(dynamics.unraveling),
-            "norm_defect": max(part.norm_defect for part in parts),
-            "jump_time_residual": max(part.residual for part in parts),
+            "calculus": model.calculus,
+            "norm_defect": run.norm_defect,
+            "jump_time_residual": run.residual,
             "wall_seconds": time.perf_counter() - start,
         },
     )

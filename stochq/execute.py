@@ -60,7 +60,7 @@ def error_frame(ensemble: Ensemble, reference: Reference) -> pd.DataFrame:
     errors = np.sqrt(np.square(running - reference.values).mean(axis=2))
     parts = []
     for o, name in enumerate(ensemble.names):
-        expected = np.sqrt(np.square(ensemble.sd[o]).mean() / n_traj)
+        expected = np.sqrt(np.square(ensemble.moments.sd[o]).mean() / n_traj)
         low, high = _band(batches[:, o])
         columns = {
             "n_traj": n_traj,

@@ -162,7 +162,7 @@ def compare(
     rows, columns = _columns(ensemble, reference)
     pick = np.ix_(rows, columns)
     ranges = ensemble.ranges[rows]
-    spread = np.minimum(ensemble.sd[pick].max(axis=1), ranges)
+    spread = np.minimum(ensemble.moments.sd[pick].max(axis=1), ranges)
     scale = np.maximum(np.ptp(reference.values, axis=1), spread)
     size = np.maximum(np.abs(reference.values).max(axis=1), ranges).clip(1e-300)
     # what is the same on every trajectory and at all times has no scale but its size

@@ -144,7 +144,7 @@ def _reading_frame(
             "observable": np.repeat(reference.names, reference.times.size),
             "time": np.tile(reference.times, len(reference.names)),
             "mean": ensemble.mean[pick].ravel(),
-            "sd": ensemble.sd[pick].ravel(),
+            "sd": ensemble.spread()[pick].ravel(),
             "mcse_mean": ensemble.mcse[pick].ravel(),
             "reference": reference.values.ravel(),
             "step_bias": verdict.step_bias.ravel(),

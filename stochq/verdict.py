@@ -42,7 +42,17 @@ BIAS_UNCERTAINTY = 0.1
 #: Fewer trajectories than this never pass: their own errors are not known well enough.
 FEWEST = 100
 
+#: Standard errors of an estimated step bias that are allowed for.
+BIAS_SIGMAS = 3.0
+
 Status = Literal["pass", "fail", "inconclusive"]
+BiasFrom = Literal["exact", "estimate", "given", "unknown"]
+
+#: How a step bias became known, in words.
+BIAS_WORDS = {
+    "exact": "computed exactly and taken off",
+    "estimate": "estimated from dt and dt/2 on common paths and taken off",
+}
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,8 +83,11 @@ class Verdict:
     bias : float
         Largest step bias, in standard errors at the same point (NaN if unknown).
     step_bias : ndarray, shape (O, T)
-        The exact step bias that was taken off, in each observable's unit (NaN if
-        unknown, 0 where a bound was given instead).
+        The step bias that was taken off, in each observable's unit (NaN if unknown, 0
+        where a bound was given instead).
+    bias_from : "exact", "estimate", "given" or "unknown"
+        Whether it was computed without sampling, or estimated from steps dt and dt/2 on
+        common paths.
     critical_z : float
         Deviation at which p = alpha.
     z : ndarray, shape (O, T)
@@ -104,6 +117,7 @@ class Verdict:
     rate_error: Mapping[str, tuple[float, float]]
     bias: float
     step_bias: Floats
+    bias_from: BiasFrom
     critical_z: float
     z: Floats
     error: Floats
@@ -127,14 +141,14 @@ class Verdict:
             lines[1] = (
                 "sampling error: none, no compared point differs from its reference"
             )
-        if np.isnan(self.bias):
-            lines.append("step bias: unknown")
+        if self.bias_from in ("unknown", "given"):
+            lines.append(f"step bias: {self.bias_from}")
         elif self.bias == 0:
             lines.append("step bias: none")
         else:
             lines.append(
-                f"step bias: at most {self.bias:.3g} standard errors, computed exactly "
-                "and taken off"
+                f"step bias: at most {self.bias:.3g} standard errors, "
+                + BIAS_WORDS[self.bias_from]
             )
         lines.append(
             f"would have caught: a shift of {100 * self.detectable_shift:.3g} % of "
@@ -158,17 +172,21 @@ class _Bias(NamedTuple):
 
     known: Floats
     bound: Floats
-    unknown: bool
+    source: BiasFrom
 
 
 def _step_bias(bias: Any, ensemble: Ensemble) -> _Bias:
-    """Return the exact step bias, or the bound given in its place."""
+    """Return the step bias, or the bound given in its place."""
     zero = np.zeros_like(ensemble.mean)
     if bias is None:
         exact = ensemble.step_bias
-        if exact is None or not np.isfinite(exact).all():
-            return _Bias(zero, zero, True)
-        return _Bias(exact, BIAS_UNCERTAINTY * np.abs(exact), False)
+        if exact is not None and np.isfinite(exact).all():
+            return _Bias(exact, BIAS_UNCERTAINTY * np.abs(exact), "exact")
+        if (estimate := ensemble.estimated_bias) is None:
+            return _Bias(zero, zero, "unknown")
+        values, error = estimate
+        bound = BIAS_UNCERTAINTY * np.abs(values) + BIAS_SIGMAS * error
+        return _Bias(values, bound, "estimate")
     array = np.asarray(bias)
     if array.dtype.kind not in "iuf" or not np.isfinite(array).all():
         raise ModelError(f"`bias` must be finite real numbers, but is {bias!r:.60}")
@@ -178,7 +196,7 @@ def _step_bias(bias: Any, ensemble: Ensemble) -> _Bias:
             f"`bias` must be a number or have shape {zero.shape}, "
             f"but has shape {array.shape}"
         )
-    return _Bias(zero, zero + array, False)
+    return _Bias(zero, zero + array, "given")
 
 
 def _normal_equivalent(z: Floats, freedom: Any) -> Floats:
@@ -208,10 +226,10 @@ def _reasons(
 ) -> list[str]:
     """Say why a run that does not fail cannot pass either, and what would help."""
     reasons, n = [], ensemble.n_traj
-    if bias.unknown:
+    if bias.source == "unknown":
         reasons.append(
-            "inconclusive: the step bias is unknown for a model of this size; "
-            "pass `bias=`, for example the difference to a run with dt/2"
+            "inconclusive: the step bias of this scheme is unknown for a model of this "
+            "size; pass `bias=`, for example the difference to a run with dt/2"
         )
     if not (points.times > ensemble.times[0]).any():
         reasons.append("inconclusive: only the initial state was compared")
@@ -250,6 +268,7 @@ def _diverged(
         rate_error={},
         bias=np.nan,
         step_bias=nothing,
+        bias_from="unknown",
         critical_z=np.nan,
         z=nothing,
         error=nothing,
@@ -320,12 +339,15 @@ def verify(
     for name, value in (("alpha", alpha), ("resolution", resolution)):
         if not isinstance(value, (int, float, np.number)) or not 0 < value < 1:
             raise ModelError(f"`{name}` must be between 0 and 1, but is {value}")
-    if not (np.isfinite(ensemble.mean).all() and np.isfinite(ensemble.sd).all()):
+    if not (
+        np.isfinite(ensemble.mean).all() and np.isfinite(ensemble.moments.sd).all()
+    ):
         return _diverged(ensemble, reference, alpha, resolution)
     biases = _step_bias(bias, ensemble)
     points = compare(ensemble, reference, biases.known, biases.bound)
     far = np.abs(points.delta + points.taken) > 2 * points.range
-    if far.any() and not ensemble.scheme.traits.unitary:
+    bounded = not ensemble.dynamics.raw  # a norm that grows takes means anywhere
+    if far.any() and bounded and not ensemble.scheme.traits.unitary:
         return _diverged(ensemble, reference, alpha, resolution)
     excess = np.abs(points.delta) - points.allowed
     broken = ~points.random & (excess > 0)
@@ -353,7 +375,9 @@ def verify(
     if np.isnan(p_value):
         reasons.append("inconclusive: deviations are not finite numbers")
     shape = (len(points.names), points.times.size)
-    taken = points.taken.reshape(shape) + (np.nan if biases.unknown else 0.0)
+    taken = points.taken.reshape(shape) + (
+        np.nan if biases.source == "unknown" else 0.0
+    )
     return Verdict(
         status="fail" if failed else "inconclusive" if reasons else "pass",
         p_value=p_value,
@@ -364,6 +388,7 @@ def verify(
         rate_error={k: (s.estimate, s.error) for k, s in rates.items()},
         bias=float((np.abs(taken).ravel() / errors).max()),
         step_bias=taken,
+        bias_from=biases.source,
         critical_z=critical,
         z=(points.delta / errors).reshape(shape),
         error=points.error.reshape(shape),

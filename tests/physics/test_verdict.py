@@ -18,7 +18,7 @@ from analytic import (
 )
 from scipy import stats
 
-from stochq.bias import step_bias
+from stochq.bias import exact_step_bias
 from stochq.ensemble import simulate
 from stochq.errors import ModelError
 from stochq.maxima import MaxLaw
@@ -331,7 +331,7 @@ def test_step_bias_is_allowed_for(scheme):
     assert verdict.bias > 3
     strict = verify(ensemble, reference, alpha=ALPHA, resolution=0.3, bias=0)
     assert strict.status == "fail", strict.explain()
-    bias = step_bias(ensemble.dynamics, TIMES, scheme)
+    bias = exact_step_bias(ensemble.dynamics, TIMES, scheme)
     assert np.array_equal(verdict.step_bias, bias)
     bounded = verify(ensemble, reference, alpha=ALPHA, resolution=0.3, bias=1.1 * bias)
     assert bounded.status == "pass", bounded.explain()
@@ -342,7 +342,7 @@ def test_step_bias_is_allowed_for(scheme):
 def test_a_coarse_step_is_inconclusive_with_its_remedy():
     model = dephased_rabi()
     ensemble = simulate(model, TIMES, n_traj=20_000, seed=7, scheme=EulerMaruyama(0.1))
-    bias = step_bias(ensemble.dynamics, TIMES, ensemble.scheme)
+    bias = exact_step_bias(ensemble.dynamics, TIMES, ensemble.scheme)
     reference = master_equation(model, TIMES)
     verdict = verify(ensemble, reference, resolution=0.02, bias=bias)
     assert verdict.status == "inconclusive"
@@ -396,7 +396,7 @@ def test_a_reference_may_cover_a_part():
     assert verdict.names == ("y", "z")
     assert np.array_equal(verdict.times, TIMES[[2, 7]])
     error = ensemble.mcse[1, 2]
-    bias = step_bias(ensemble.dynamics, TIMES, ensemble.scheme)[1, 2]
+    bias = exact_step_bias(ensemble.dynamics, TIMES, ensemble.scheme)[1, 2]
     expected = (ensemble.mean[1, 2] - bias - full.values[1, 2]) / error
     # the standard error carries a small allowance for skewness
     assert 0.9 <= verdict.z[0, 0] / expected <= 1

@@ -1,0 +1,10 @@
+"""The exact average of one step of a scheme: a linear map of the density matrix.
+
+The mean over a step's noise is taken in closed form or by a quadrature that is exact
+for its polynomial, never by sampling.
+"""
+
+from stochq.averages.averager import Averager, has_average, kraus_operators
+from stochq.averages.maps import AveragedStep, Map
+
+__all__ = ["AveragedStep", "Averager", "Map", "has_average", "kraus_operators"]

@@ -1,0 +1,121 @@
+"""The average of a splitting step: the averages of its factors, one after another."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from stochq.averages.maps import (
+    AveragedStep,
+    Map,
+    Spectrum,
+    compose,
+    semigroup,
+    unitary,
+)
+from stochq.lowering import Dynamics
+from stochq.schemes import RandomOrder, Scheme
+from stochq.schemes.flow import flow_generator, propagators
+from stochq.schemes.splitting import has_flow, splitting_groups
+
+__all__ = ["Factors", "strang_step", "swept_step"]
+
+
+class Factors:
+    """The averaged factors of a splitting: the flow, and groups of channels."""
+
+    def __init__(self, dynamics: Dynamics) -> None:
+        self.dynamics = dynamics
+        self.groups = splitting_groups(dynamics)
+        self._spectra = [Spectrum.of(operator) for operator in dynamics.channels]
+        self._flows: dict[float, list[Map]] = {}
+
+    def flow(self, duration: float) -> list[Map]:
+        """Return the averaged flow for a duration."""
+        if duration not in self._flows:
+            self._flows[duration] = self._flow(duration)
+        return self._flows[duration]
+
+    def _flow(self, duration: float) -> list[Map]:
+        if not has_flow(self.dynamics):
+            return []
+        if self.dynamics.jumps:
+            return [semigroup(self.dynamics, duration)]
+        return [unitary(propagators(flow_generator(self.dynamics), [duration])[0])]
+
+    def group(self, number: int, duration: float, t: float) -> list[Map]:
+        """Return the averaged factor of one group frozen at a time."""
+        drives = len(self.dynamics.drives)
+        members, strength = self.groups[number], self.dynamics.strengths(t)
+        maps = [
+            self._spectra[j].turn(strength[j] * duration) for j in members if j < drives
+        ]
+        noise = [j for j in members if j >= drives]
+        if self.dynamics.mixing is not None:
+            rows = self.dynamics.mixing[[j - drives for j in noise]].tocsc()
+            for k in range(rows.shape[1]):
+                column = rows[:, [k]].tocoo()
+                mixed = sum(
+                    w * strength[noise[i]] * self.dynamics.noise[noise[i] - drives]
+                    for i, w in zip(column.coords[0], column.data, strict=True)
+                )
+                if column.nnz:
+                    maps.append(Spectrum.of(mixed).dephasing(duration))
+            return maps
+        return maps + self._dephasing(noise, strength, duration)
+
+    def _dephasing(
+        self, noise: Sequence[int], strength: Sequence[float], duration: float
+    ) -> list[Map]:
+        """Return the averaged factors of independent channels, diagonal ones as one."""
+        maps: list[Map] = []
+        diagonal = []
+        for j in noise:
+            variance = strength[j] ** 2 * duration
+            spectrum = self._spectra[j]
+            if spectrum.vectors is not None:
+                maps.append(spectrum.dephasing(variance))
+            else:
+                gaps = spectrum.values[:, None] - spectrum.values
+                diagonal.append(variance * gaps**2)
+        if diagonal:
+            decay = np.exp(-0.5 * np.sum(diagonal, axis=0))
+            maps.append(lambda rho: decay * rho)
+        return maps
+
+    def sweep(self, order: Sequence[int], duration: float, t: float) -> list[Map]:
+        """Return the factors of groups in an order."""
+        return [m for g in order for m in self.group(g, duration, t)]
+
+
+def strang_step(parts: Factors, h: float, t: float) -> AveragedStep:
+    """Return the averaged Strang step."""
+    order = list(range(len(parts.groups)))
+    start, link = parts.flow(0.5 * h), parts.flow(h)
+    if not order:
+        return AveragedStep([], link, [])
+    if not start and not parts.dynamics.time_dependent and len(order) > 1:
+        outer = order.pop(0)
+        start, link = parts.group(outer, 0.5 * h, t), parts.group(outer, h, t)
+    *middle, innermost = order
+    out = parts.sweep(middle, 0.5 * h, t)
+    inner = parts.group(innermost, h, t)
+    return AveragedStep(
+        start, [*out, *inner, *parts.sweep(middle[::-1], 0.5 * h, t)], link
+    )
+
+
+def swept_step(
+    parts: Factors, scheme: Scheme, h: float, t: float, number: int
+) -> AveragedStep:
+    """Return the averaged step of alternating or random sweeps, halves not merged."""
+    order = list(range(len(parts.groups)))
+    forward = compose(parts.sweep(order, h, t))
+    backward = compose(parts.sweep(order[::-1], h, t))
+    half = parts.flow(0.5 * h)
+    if isinstance(scheme, RandomOrder):
+        body: Map = lambda rho: 0.5 * (forward(rho) + backward(rho))  # noqa: E731
+    else:
+        body = backward if number % 2 else forward
+    return AveragedStep([], [*half, body, *half], [])
