@@ -6,7 +6,7 @@ import platform
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
@@ -227,15 +227,16 @@ def _generic_combination(dynamics: Dynamics) -> Any:
     return total.tocsr()
 
 
-def _versions() -> dict[str, str]:
-    """Return the versions that a result depends on."""
+@cache
+def _version_items() -> tuple[tuple[str, str], ...]:
+    """Return the versions that a result depends on; reading them takes a while."""
     found = {"python": platform.python_version()}
     for package in ("stochq", "numpy", "scipy", "numba"):
         try:
             found[package] = version(package)
         except PackageNotFoundError:
             found[package] = "not installed"
-    return found
+    return tuple(found.items())
 
 
 def simulate(
@@ -328,7 +329,7 @@ def simulate(
         dynamics=dynamics,
         scheme=scheme,
         provenance={
-            "versions": _versions(),
+            "versions": dict(_version_items()),
             "scheme": repr(scheme),
             "dt": scheme.dt,
             "unraveling": dict(dynamics.unraveling),

@@ -93,6 +93,16 @@ def _rotate(index, re, im, start, stop, x, cos, sin, signs, a, b):
             p, q, s = x[0, i, w], x[1, i, w], signs[w] * sin
             x[0, i, w] = p * cos + q * s
             x[1, i, w] = q * cos - p * s
+    elif stop == start + 2 and im[start] == 0.0 and im[start + 1] == 0.0:
+        i, j, p, q = index[start], index[start + 1], re[start], re[start + 1]
+        for w in range(lanes):
+            ur, ui, vr, vi = x[0, i, w], x[1, i, w], x[0, j, w], x[1, j, w]
+            c, s = cos - 1.0, -sin * signs[w]
+            u, v = p * ur + q * vr, p * ui + q * vi
+            x[0, i, w] = ur + p * (c * u - s * v)
+            x[1, i, w] = ui + p * (c * v + s * u)
+            x[0, j, w] = vr + q * (c * u - s * v)
+            x[1, j, w] = vi + q * (c * v + s * u)
     else:
         for w in range(lanes):
             a[w] = 0.0

@@ -1,0 +1,85 @@
+"""Time stochq and its peers on the same workload, in one process, turn by turn.
+
+    python analysis/bench/run.py [W3 ...] [--repeats 5] [--out DIR]
+
+Every participant's means are compared with the exact average; the table says by how
+many of its own standard errors they are off, and how large its step bias is.
+Participants that are not installed are left out with a word. Writes
+DIR/bench_<workload>.csv.
+"""
+
+import argparse
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import w3
+
+WORKLOADS = {"W3": w3}
+
+
+def timed(participant, repeats_left):
+    """Return seconds and the result of one turn."""
+    start = time.perf_counter()
+    result = participant.run(seed=repeats_left)
+    return time.perf_counter() - start, result
+
+
+def measure(workload, repeats):
+    """Return a table, one row per participant; turns alternate, medians count."""
+    participants = workload.participants()
+    for participant in participants:
+        participant.run(seed=0)  # compile, import, fill caches
+    seconds = {p.name: [] for p in participants}
+    results = {}
+    for turn in range(repeats):
+        for p in participants:
+            spent, results[p.name] = timed(p, turn + 1)
+            seconds[p.name].append(spent)
+    exact = workload.exact()
+    rows = []
+    for p in participants:
+        mean, error = results[p.name]
+        off = np.abs(mean - exact)[:, 1:] / np.maximum(error[:, 1:], 1e-300)
+        median = float(np.median(seconds[p.name]))
+        rows.append(
+            {
+                "participant": p.name,
+                "n_traj": p.n_traj,
+                "median_s": median,
+                "traj_per_s": p.n_traj / median,
+                "slowest_over_fastest": max(seconds[p.name]) / min(seconds[p.name]),
+                "off_in_errors": float(off.max()),
+                "largest_error": float(error.max()),
+                "step_bias": p.bias,
+            }
+        )
+    table = pd.DataFrame(rows)
+    table["times_slower"] = table["traj_per_s"].iloc[0] / table["traj_per_s"]
+    return table
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("workloads", nargs="*", help=f"default: {' '.join(WORKLOADS)}")
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--out", type=Path, default=Path("out/bench"))
+    args = parser.parse_args()
+    for name in args.workloads or WORKLOADS:
+        if name not in WORKLOADS:
+            known = ", ".join(WORKLOADS)
+            print(f"bench: error: unknown workload {name!r}; known: {known}",
+                  file=sys.stderr)  # fmt: skip
+            return 2
+        table = measure(WORKLOADS[name], max(1, args.repeats))
+        args.out.mkdir(parents=True, exist_ok=True)
+        table.to_csv(args.out / f"bench_{name}.csv", index=False)
+        print(f"{name}: {WORKLOADS[name].__doc__.splitlines()[0]}")
+        print(table.to_string(index=False, float_format=lambda x: f"{x:.3g}"))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
