@@ -18,6 +18,10 @@ from stochq.structure import Quadratic, pack_quadratic
 __all__ = ["Plan", "Run", "Source", "Stack", "coupled_grids", "plan_of"]
 
 
+#: Largest dimension for which several atoms share a group of lanes and fit in cache.
+WIDE_DIM = 64
+
+
 @dataclass(frozen=True)
 class Run:
     """Values of every trajectory of some atoms.
@@ -101,18 +105,41 @@ class Plan:
         """Values of one trajectory."""
         return (self.forms.ptr.size - 1) * (self.intervals + 1)
 
-    def load(self, numbers: Ints) -> Lanes:
-        """Return trajectories at their initial state, kets in whole atoms."""
+    def load(self, numbers: Ints, width: int = ATOM) -> Lanes:
+        """Return trajectories at their initial state, kets in groups of lanes."""
         tally = Tally(np.zeros(self.channels, np.int64), np.zeros(1), self.n_traj)
-        return load(self.state, tally, self.seed, numbers)
+        return load(self.state, tally, self.seed, numbers, width)
 
     def measure(self, lanes: Lanes) -> tuple[Floats, Floats]:
         """Return expectation values (O, n) and squared norms (n,)."""
         return measure(lanes, self.forms, self.normalize)
 
     def run(self, first: int, count: int) -> Run:
-        """Run atoms first ... first + count - 1, as far as there are trajectories."""
-        lanes = self.load(np.arange(first * ATOM, (first + count) * ATOM))
+        """Run atoms first ... first + count - 1, as far as there are trajectories.
+
+        Several atoms share a group of lanes where that is faster; what is left over
+        has a narrower group. No lane knows of the others.
+        """
+        together = self._together()
+        rest = count % together
+        if 0 < rest < count:
+            runs = (
+                self._run(first, count - rest, together),
+                self._run(first + count - rest, rest, rest),
+            )
+            return _joined(*runs)
+        return self._run(first, count, rest or together)
+
+    def _together(self) -> int:
+        """Return how many atoms share a group of lanes."""
+        if self.state.one_body or self.state.dim > WIDE_DIM:
+            return 1
+        return self.integrator.together
+
+    def _run(self, first: int, count: int, together: int) -> Run:
+        """Run atoms in groups of `together`."""
+        numbers = np.arange(first * ATOM, (first + count) * ATOM)
+        lanes = self.load(numbers, together * ATOM)
         values = np.empty((self.forms.ptr.size - 1, self.intervals + 1, count * ATOM))
         jumps = np.zeros((self.channels, self.intervals + 1), dtype=np.int64)
         norms = np.ones((self.intervals + 1, count * ATOM))
@@ -131,6 +158,17 @@ class Plan:
             float(np.abs(norms - 1).max()),
             float(lanes.tally.residual[0]),
         )
+
+
+def _joined(one: Run, other: Run) -> Run:
+    """Return the values of two runs, one after the other."""
+    return Run(
+        np.concatenate([one.values, other.values], axis=-1),
+        one.jumps + other.jumps,
+        np.concatenate([one.norms, other.norms], axis=-1),
+        max(one.norm_defect, other.norm_defect),
+        max(one.residual, other.residual),
+    )
 
 
 @dataclass(frozen=True)

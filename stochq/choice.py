@@ -16,7 +16,7 @@ from stochq.lowering import Dynamics, lower
 from stochq.model import Model
 from stochq.schemes import SCHEMES, EulerMaruyama, Exact, Midpoint, Scheme, Strang
 from stochq.schemes.lanes import ATOM
-from stochq.schemes.splitting import has_flow, splitting_groups
+from stochq.schemes.splitting import has_flow
 from stochq.schemes.traits import StepGrid, step_grid
 from stochq.structure import commute
 from stochq.unravelings import Choice
@@ -169,7 +169,7 @@ def _structure(dynamics: Dynamics) -> list[str]:
         found[0] += f" of {dynamics.model.dim}, the others cannot be reached"
     flow = "none" if not has_flow(dynamics) else "constant"
     found.append(f"Hamiltonian: {flow}, {len(dynamics.drives)} drives")
-    groups = splitting_groups(dynamics)
+    groups = dynamics.groups
     found.append(
         f"noise: {len(dynamics.noise)} channels of {dynamics.processes} independent "
         f"Wiener processes; {len(groups)} commuting groups"

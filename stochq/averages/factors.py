@@ -17,7 +17,7 @@ from stochq.averages.maps import (
 from stochq.lowering import Dynamics
 from stochq.schemes import RandomOrder, Scheme
 from stochq.schemes.flow import flow_generator, propagators
-from stochq.schemes.splitting import has_flow, splitting_groups
+from stochq.schemes.splitting import has_flow
 
 __all__ = ["Factors", "strang_step", "swept_step"]
 
@@ -27,7 +27,7 @@ class Factors:
 
     def __init__(self, dynamics: Dynamics) -> None:
         self.dynamics = dynamics
-        self.groups = splitting_groups(dynamics)
+        self.groups = dynamics.groups
         self._spectra = [Spectrum.of(operator) for operator in dynamics.channels]
         self._flows: dict[float, list[Map]] = {}
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 import scipy.sparse as sp
@@ -12,6 +13,7 @@ from stochq.arrays import Ints, Operator, adjoint
 from stochq.envelopes import Envelope, evaluate
 from stochq.model import Model
 from stochq.states import State
+from stochq.structure import commuting_groups
 
 __all__ = ["Dynamics", "summed"]
 
@@ -111,6 +113,11 @@ class Dynamics:
     def channels(self) -> tuple[Operator, ...]:
         """All that moves in increments: the drives, then the noise."""
         return (*self.drives, *self.noise)
+
+    @cached_property
+    def groups(self) -> list[list[int]]:
+        """Commuting groups of the channels, in the order in which they act."""
+        return commuting_groups(self.channels)
 
     @property
     def processes(self) -> int:

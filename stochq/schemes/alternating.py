@@ -21,7 +21,6 @@ from stochq.schemes.splitting import (
     outer_and_inner,
     prepare_splitting,
     program_of,
-    splitting_groups,
 )
 from stochq.schemes.traits import StepGrid, Traits, checked_dt
 
@@ -71,6 +70,6 @@ class Alternating:
 
     def prepare(self, dynamics: Dynamics, grid: StepGrid, seed: int) -> Splitting:
         """Return an integrator for a lowered model."""
-        groups = len(splitting_groups(dynamics))
+        groups = len(dynamics.groups)
         program = alternating_program(*outer_and_inner(dynamics, groups))
         return prepare_splitting(self, program, dynamics, grid, seed)

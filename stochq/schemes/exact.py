@@ -13,7 +13,6 @@ from stochq.schemes.splitting import (
     Splitting,
     merged_outside,
     prepare_splitting,
-    splitting_groups,
 )
 from stochq.schemes.strang import symmetric_program
 from stochq.schemes.traits import StepGrid, Traits
@@ -51,7 +50,7 @@ class Exact:
             return False
         if not dynamics.noise:
             return True
-        if dynamics.jumps or len(splitting_groups(dynamics)) > 1:
+        if dynamics.jumps or len(dynamics.groups) > 1:
             return False
         flow = dynamics.effective_hamiltonian
         return not flow.nnz or all(commute(flow, L) for L in dynamics.noise)

@@ -148,6 +148,11 @@ class Explicit:
     wiener: Wiener
     key: npt.NDArray[np.uint32]
 
+    @property
+    def together(self) -> int:
+        """How many atoms may share a group of lanes."""
+        return 4
+
     def advance(self, lanes: Lanes, interval: int) -> None:
         """Carry all lanes through one interval between output times."""
         lanes.position = explicit_steps(

@@ -183,7 +183,8 @@ def flow_propagators(dynamics: Dynamics, durations: Sequence[float]) -> list[Ope
     Flows that keep the norm have several copies, as many as stay small.
     """
     matrices = propagators(flow_generator(dynamics), durations)
-    if (dynamics.jumps and not dynamics.one_body) or dynamics.raw:
+    still = not flow_generator(dynamics).nnz
+    if still or (dynamics.jumps and not dynamics.one_body) or dynamics.raw:
         return matrices
     elements = sum(matrix.nnz for matrix in matrices)
     copies = int(np.clip(COPIES_ELEMENTS // max(1, elements), 1, COPIES))

@@ -109,8 +109,10 @@ def _first_uniforms(seed: int, purpose: Purpose, trajectories: Ints) -> Floats:
     return out
 
 
-def load(state: State, tally: Tally, seed: int, numbers: Ints) -> Lanes:
-    """Return trajectories at their initial state, kets in whole atoms.
+def load(
+    state: State, tally: Tally, seed: int, numbers: Ints, width: int = ATOM
+) -> Lanes:
+    """Return trajectories at their initial state, kets in groups of `width` lanes.
 
     Parameters
     ----------
@@ -121,15 +123,17 @@ def load(state: State, tally: Tally, seed: int, numbers: Ints) -> Lanes:
     seed : int
         Addresses all random numbers, with the trajectory's number.
     numbers : ndarray of int, shape (n,)
-        Which trajectories.
+        Which trajectories; for kets, n is a multiple of `width`.
+    width : int, default 64
+        Lanes of a group.
     """
     drawn = state.draw(_first_uniforms(seed, Purpose.INITIAL, numbers))
     clock = _first_uniforms(seed, Purpose.JUMPS, numbers)
     if state.one_body:  # (trajectories, sites, particles) as it is
         states, shape = drawn, (numbers.size, state.columns)
     else:
-        states = drawn.reshape(-1, ATOM, state.dim).transpose(0, 2, 1)
-        shape = (numbers.size // ATOM, ATOM)
+        states = drawn.reshape(-1, width, state.dim).transpose(0, 2, 1)
+        shape = (numbers.size // width, width)
     owners = np.repeat(numbers, state.columns).reshape(shape)
     return Lanes(
         x=np.ascontiguousarray(np.stack([states.real, states.imag], axis=1)),
@@ -211,8 +215,10 @@ def turn(turns, cos, sin):
 
 
 @kernel
-def draw_normal(key, trajectories, shared, address, scale, words, block, held, out):
-    """Write `scale` times the normal number `address` of every lane's trajectory.
+def draw_normal(
+    key, trajectories, shared, address, scale, words, block, held, out, target
+):
+    """Write `scale` times the normal number `address` of every lane into a row of out.
 
     A block of four normals is kept in `block`, its number in ``held[0]``.
     """
@@ -222,8 +228,11 @@ def draw_normal(key, trajectories, shared, address, scale, words, block, held, o
         fill_normals(key, trajectories, width, number, words, block)
         held[0] = number
     row = address - BLOCK * number
-    for w in range(out.shape[0]):
-        out[w] = scale * block[row, 0 if shared else w]
+    if shared:
+        out[target, :] = scale * block[row, 0]
+    else:
+        for w in range(out.shape[1]):
+            out[target, w] = scale * block[row, w]
 
 
 @kernel

@@ -120,6 +120,11 @@ class _Exponential:
     generator: Generator
     wiener: Wiener
 
+    @property
+    def together(self) -> int:
+        """How many atoms may share a group of lanes."""
+        return 1
+
     def advance(self, lanes: Lanes, interval: int) -> None:
         """Carry all lanes through one interval between output times."""
         lanes.position = _magnus_steps(

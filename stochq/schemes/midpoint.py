@@ -152,6 +152,11 @@ class _Implicit:
     generator: Generator
     wiener: Wiener
 
+    @property
+    def together(self) -> int:
+        """How many atoms may share a group of lanes."""
+        return 1
+
     def advance(self, lanes: Lanes, interval: int) -> None:
         """Carry all lanes through one interval between output times."""
         lanes.position = _midpoint_steps(

@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from stochq.arrays import Floats, Ints
 from stochq.envelopes import evaluate
-from stochq.jit import inline, kernel
+from stochq.jit import kernel
 from stochq.lowering import Dynamics
 from stochq.schemes.lanes import clear, draw_normal, turn
 from stochq.schemes.traits import StepGrid
@@ -175,7 +175,7 @@ def scratch_for(wiener, lanes, position):
     return Scratch(
         draws,
         increments,
-        np.empty(lanes),
+        np.empty((1, lanes)),
         np.empty((BLOCK, lanes), dtype=np.uint64),
         np.empty((BLOCK, lanes)),
         np.full(1, -1, dtype=np.int64),
@@ -197,24 +197,23 @@ def draw_increments(wiener, group, duration, step, cell, trajectory, shared, scr
         scale = np.sqrt(duration)
         for p in range(first, last):
             draw_normal(
-                key, trajectory, shared, cursor[0], scale, words, block, held, draws[p]
+                key, trajectory, shared, cursor[0], scale, words, block, held, draws, p
             )
             cursor[0] += 1
     else:
-        scale = np.sqrt(cell)
+        scale, whole = np.sqrt(cell), group * 0  # a plain 0 would be compiled again
         begin = cursor[1 + group]
         end = begin + np.int64(np.rint(duration / cell))
-        for p in range(first, last):
-            clear(draws[p])
+        draws[first:last] = 0.0
         for c in range(begin, end):
             for p in range(first, last):
                 address = c * STRIDE + wiener.number[p]
                 draw_normal(
                     key, trajectory, shared, address, scale, words, block, held,
-                    scratch.term,
+                    scratch.term, whole,
                 )  # fmt: skip
                 for w in range(trajectory.shape[0]):
-                    draws[p, w] += scratch.term[w]
+                    draws[p, w] += scratch.term[whole, w]
         cursor[1 + group] = end
     if wiener.weighed:
         _weigh(wiener, group, duration, step, draws, scratch.increments)
@@ -281,7 +280,7 @@ def apply_noise(factors, group, increments, x, work):
                     _rotate_along(index, re, im, e, e + size, x, cos, sin, a, b)
 
 
-@inline
+@kernel
 def _rotate_along(index, re, im, start, stop, x, cos, sin, a, b):
     """Apply 1 + (exp(-i phi) - 1) v v^dag for one eigenvector v.
 
@@ -317,7 +316,7 @@ def _rotate_along(index, re, im, start, stop, x, cos, sin, a, b):
                 x[1, i, w] += p * b[w] + q * a[w]
 
 
-@inline
+@kernel
 def _rotate_pair(x, i, j, p, q, cos, sin):
     """Apply 1 + (exp(-i phi) - 1) v v^dag for v = (p, q) on two rows, p and q real.
 
@@ -334,7 +333,7 @@ def _rotate_pair(x, i, j, p, q, cos, sin):
         x[1, j, w] = vi + q * b
 
 
-@inline
+@kernel
 def _rotate_one(x, i, cos, sin):
     """Multiply one amplitude by exp(-i phi)."""
     for w in range(cos.shape[0]):

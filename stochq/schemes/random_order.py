@@ -20,7 +20,6 @@ from stochq.schemes.splitting import (
     outer_and_inner,
     prepare_splitting,
     program_of,
-    splitting_groups,
 )
 from stochq.schemes.traits import StepGrid, Traits, checked_dt
 
@@ -74,6 +73,6 @@ class RandomOrder:
         """Return an integrator for a lowered model."""
         if not any(grid.cells):  # both sweeps draw the same increments
             grid = grid.on_path(1)
-        groups = len(splitting_groups(dynamics))
+        groups = len(dynamics.groups)
         program = random_program(*outer_and_inner(dynamics, groups))
         return prepare_splitting(self, program, dynamics, grid, seed)

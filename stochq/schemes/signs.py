@@ -14,7 +14,8 @@ from __future__ import annotations
 import numpy as np
 from numba import uint64
 
-from stochq.jit import inline, kernel
+from stochq.jit import kernel
+from stochq.schemes.lanes import clear
 from stochq.streams import philox
 
 __all__ = ["signed_factor"]
@@ -77,46 +78,57 @@ def signed_factor(
             phase = 2.0 * np.pi * factors.values[v] * angle
             cos, sin = np.cos(phase), np.sin(phase)
             for t in range(factors.term_ptr[v], factors.term_ptr[v + 1]):
-                _rotate(
-                    factors.component, factors.re, factors.im, factors.vector_ptr[t],
-                    factors.vector_ptr[t + 1], x, cos, sin, signs, a, b,
-                )  # fmt: skip
+                e = factors.vector_ptr[t]
+                size = factors.vector_ptr[t + 1] - e
+                index, re, im = factors.component, factors.re, factors.im
+                if size == 1:
+                    _turn_one(x, index[e], cos, sin, signs)
+                elif size == 2 and im[e] == 0.0 and im[e + 1] == 0.0:
+                    _turn_pair(
+                        x, index[e], index[e + 1], re[e], re[e + 1], cos, sin, signs
+                    )
+                else:
+                    _turn_along(index, re, im, e, e + size, x, cos, sin, signs, a, b)
 
 
-@inline
-def _rotate(index, re, im, start, stop, x, cos, sin, signs, a, b):
+@kernel
+def _turn_one(x, i, cos, sin, signs):
+    """Multiply one amplitude by exp(-i s phi)."""
+    for w in range(signs.shape[0]):
+        p, q, s = x[0, i, w], x[1, i, w], signs[w] * sin
+        x[0, i, w] = p * cos + q * s
+        x[1, i, w] = q * cos - p * s
+
+
+@kernel
+def _turn_pair(x, i, j, p, q, cos, sin, signs):
+    """Apply 1 + (exp(-i s phi) - 1) v v^dag for v = (p, q), both real."""
+    for w in range(signs.shape[0]):
+        ur, ui, vr, vi = x[0, i, w], x[1, i, w], x[0, j, w], x[1, j, w]
+        u, v = p * ur + q * vr, p * ui + q * vi
+        c, s = cos - 1.0, -sin * signs[w]
+        x[0, i, w] = ur + p * (c * u - s * v)
+        x[1, i, w] = ui + p * (c * v + s * u)
+        x[0, j, w] = vr + q * (c * u - s * v)
+        x[1, j, w] = vi + q * (c * v + s * u)
+
+
+@kernel
+def _turn_along(index, re, im, start, stop, x, cos, sin, signs, a, b):
     """Apply 1 + (exp(-i s phi) - 1) v v^dag for one eigenvector v."""
     lanes = signs.shape[0]
-    if stop == start + 1:
-        i = index[start]
+    clear(a)
+    clear(b)
+    for e in range(start, stop):  # a + i b = <v|x>
+        i, p, q = index[e], re[e], im[e]
         for w in range(lanes):
-            p, q, s = x[0, i, w], x[1, i, w], signs[w] * sin
-            x[0, i, w] = p * cos + q * s
-            x[1, i, w] = q * cos - p * s
-    elif stop == start + 2 and im[start] == 0.0 and im[start + 1] == 0.0:
-        i, j, p, q = index[start], index[start + 1], re[start], re[start + 1]
+            a[w] += p * x[0, i, w] + q * x[1, i, w]
+            b[w] += p * x[1, i, w] - q * x[0, i, w]
+    for w in range(lanes):
+        c, s = cos - 1.0, -sin * signs[w]
+        a[w], b[w] = c * a[w] - s * b[w], c * b[w] + s * a[w]
+    for e in range(start, stop):
+        i, p, q = index[e], re[e], im[e]
         for w in range(lanes):
-            ur, ui, vr, vi = x[0, i, w], x[1, i, w], x[0, j, w], x[1, j, w]
-            c, s = cos - 1.0, -sin * signs[w]
-            u, v = p * ur + q * vr, p * ui + q * vi
-            x[0, i, w] = ur + p * (c * u - s * v)
-            x[1, i, w] = ui + p * (c * v + s * u)
-            x[0, j, w] = vr + q * (c * u - s * v)
-            x[1, j, w] = vi + q * (c * v + s * u)
-    else:
-        for w in range(lanes):
-            a[w] = 0.0
-            b[w] = 0.0
-        for e in range(start, stop):  # a + i b = <v|x>
-            i, p, q = index[e], re[e], im[e]
-            for w in range(lanes):
-                a[w] += p * x[0, i, w] + q * x[1, i, w]
-                b[w] += p * x[1, i, w] - q * x[0, i, w]
-        for w in range(lanes):
-            c, s = cos - 1.0, -sin * signs[w]
-            a[w], b[w] = c * a[w] - s * b[w], c * b[w] + s * a[w]
-        for e in range(start, stop):
-            i, p, q = index[e], re[e], im[e]
-            for w in range(lanes):
-                x[0, i, w] += p * a[w] - q * b[w]
-                x[1, i, w] += p * b[w] + q * a[w]
+            x[0, i, w] += p * a[w] - q * b[w]
+            x[1, i, w] += p * b[w] + q * a[w]

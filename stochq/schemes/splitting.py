@@ -37,7 +37,6 @@ from stochq.streams import Purpose, stream_key, uniform_pair
 from stochq.structure import (
     NoiseFactors,
     Sparse,
-    commuting_groups,
     noise_factors,
     pack,
 )
@@ -53,7 +52,6 @@ __all__ = [
     "outer_and_inner",
     "prepare_splitting",
     "program_of",
-    "splitting_groups",
 ]
 
 #: Factors of a program that are not a group of channels.
@@ -224,6 +222,11 @@ class Splitting:
     wiener: Wiener
     keys: Keys
 
+    @property
+    def together(self) -> int:
+        """How many atoms may share a group of lanes."""
+        return 4
+
     def advance(self, lanes: Lanes, interval: int) -> None:
         """Carry all lanes through one interval between output times."""
         kind = self.grid.kind[interval]
@@ -271,11 +274,6 @@ def has_flow(dynamics: Dynamics) -> bool:
     return bool(dynamics.hamiltonian.nnz or dynamics.jumps or dynamics.gain.nnz)
 
 
-def splitting_groups(dynamics: Dynamics) -> list[list[int]]:
-    """Return the commuting groups of ``dynamics.channels``, in the order they act."""
-    return commuting_groups(dynamics.channels)
-
-
 def _check_splitting(dynamics: Dynamics, groups: list[list[int]], scheme: Any) -> None:
     """Refuse what the factors of a splitting cannot hold."""
     name = type(scheme).__name__
@@ -307,7 +305,7 @@ def prepare_splitting(
     SchemeMismatchError
         If the model does not split into factors in closed form.
     """
-    groups = splitting_groups(dynamics)
+    groups = dynamics.groups
     _check_splitting(dynamics, groups, scheme)
     order = [j for group in groups for j in group]
     edges = np.cumsum([0] + [len(group) for group in groups])

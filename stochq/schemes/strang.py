@@ -24,7 +24,6 @@ from stochq.schemes.splitting import (
     merged_outside,
     prepare_splitting,
     program_of,
-    splitting_groups,
 )
 from stochq.schemes.traits import StepGrid, Traits, checked_dt
 
@@ -78,6 +77,6 @@ class Strang:
 
     def prepare(self, dynamics: Dynamics, grid: StepGrid, seed: int) -> Splitting:
         """Return an integrator for a lowered model."""
-        groups = len(splitting_groups(dynamics))
+        groups = len(dynamics.groups)
         program = symmetric_program(*merged_outside(dynamics, groups))
         return prepare_splitting(self, program, dynamics, grid, seed)

@@ -57,6 +57,13 @@ class Traits:
 class Integrator(Protocol):
     """A scheme made ready for one model and one set of steps; holds arrays only."""
 
+    @property
+    def together(self) -> int:
+        """How many atoms may share a group of lanes.
+
+        Only where every lane is computed as if it were alone; 1 else.
+        """
+
     def advance(self, lanes: Lanes, interval: int) -> None:
         """Carry all lanes from ``times[interval]`` to ``times[interval + 1]``."""
 

@@ -13,7 +13,6 @@ from stochq.schemes.splitting import (
     Splitting,
     outer_and_inner,
     prepare_splitting,
-    splitting_groups,
 )
 from stochq.schemes.strang import symmetric_program
 from stochq.schemes.traits import StepGrid, Traits, checked_dt
@@ -77,7 +76,7 @@ class TwoPoint:
                 "TwoPoint() must not be asked to follow a Brownian path, but is; its "
                 "increments are not Gaussian, use Strang(dt=...)"
             )
-        groups = len(splitting_groups(dynamics))
+        groups = len(dynamics.groups)
         program = symmetric_program(*outer_and_inner(dynamics, groups), two_point=True)
         ready = prepare_splitting(self, program, dynamics, grid, seed)
         manifold = np.isnan(ready.factors.gap) & ~ready.wiener.drive
