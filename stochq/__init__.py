@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from stochq.lowering import Dynamics, lower
     from stochq.mlmc import MultilevelEstimate, simulate_mlmc
     from stochq.model import Model
+    from stochq.orders import Convergence, convergence, order_table
     from stochq.references import (
         Reference,
         correlation_equation,
@@ -54,6 +55,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Alternating",
     "ComplexWhiteNoise",
+    "Convergence",
     "Difference",
     "Dissipator",
     "Dynamics",
@@ -85,6 +87,7 @@ __all__ = [
     "UnitaryNoise",
     "Verdict",
     "WhiteNoise",
+    "convergence",
     "correlation_equation",
     "correlation_matrix",
     "default_scheme",
@@ -94,6 +97,7 @@ __all__ = [
     "macroscopic_equation",
     "macroscopic_magnetization",
     "master_equation",
+    "order_table",
     "simulate",
     "simulate_difference",
     "simulate_mlmc",
@@ -114,6 +118,7 @@ _HOMES = {
     "lowering": ("Dynamics", "lower"),
     "mlmc": ("MultilevelEstimate", "simulate_mlmc"),
     "model": ("Model",),
+    "orders": ("Convergence", "convergence", "order_table"),
     "references": (
         "Reference",
         "correlation_equation",

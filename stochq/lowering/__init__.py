@@ -6,6 +6,6 @@ its operator.
 """
 
 from stochq.lowering.dynamics import Dynamics
-from stochq.lowering.lower import lower
+from stochq.lowering.model_to_dynamics import lower
 
 __all__ = ["Dynamics", "lower"]

@@ -6,7 +6,7 @@ share a mistake with the scheme that is judged against it.
 
 from stochq.references.base import Reference
 from stochq.references.correlation import correlation_equation, correlation_matrix
-from stochq.references.liouvillian import liouvillian, master_equation, steady_state
+from stochq.references.lindblad import liouvillian, master_equation, steady_state
 from stochq.references.macroscopic import (
     macroscopic_equation,
     macroscopic_magnetization,

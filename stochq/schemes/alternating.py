@@ -22,7 +22,7 @@ from stochq.schemes.splitting import (
     prepare_splitting,
     program_of,
 )
-from stochq.schemes.traits import StepGrid, Traits, checked_dt
+from stochq.schemes.traits import StepGrid, Stepped, Traits
 
 __all__ = ["Alternating", "alternating_program"]
 
@@ -34,7 +34,7 @@ def alternating_program(outer: int, inner: list[int]) -> Program:
 
 
 @dataclass(frozen=True)
-class Alternating:
+class Alternating(Stepped):
     """Exponential splitting whose order is reversed in every second step.
 
     Orders: weak 2; pathwise 1 for commuting noise, 1/2 otherwise. The constant depends
@@ -54,7 +54,6 @@ class Alternating:
         If dt is not finite and positive.
     """
 
-    dt: float
     traits: ClassVar[Traits] = Traits(
         calculus="stratonovich",
         weak=2.0,
@@ -63,10 +62,6 @@ class Alternating:
         jumps=True,
         unitary=True,
     )
-
-    def __post_init__(self) -> None:
-        """Check dt."""
-        object.__setattr__(self, "dt", checked_dt(self.dt, "Alternating"))
 
     def prepare(self, dynamics: Dynamics, grid: StepGrid, seed: int) -> Splitting:
         """Return an integrator for a lowered model."""

@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from stochq.lowering import Dynamics
 from stochq.schemes.explicit import Explicit, Recipe, prepare_explicit
-from stochq.schemes.traits import StepGrid, Traits, checked_dt
+from stochq.schemes.traits import StepGrid, Stepped, Traits
 
 __all__ = ["EulerMaruyama"]
 
@@ -16,7 +16,7 @@ RECIPE = Recipe(drift_1=1.0, square_1=-1.0, drift_2=0.0, square_2=0.0, noise_2=0
 
 
 @dataclass(frozen=True)
-class EulerMaruyama:
+class EulerMaruyama(Stepped):
     r"""The Ito step psi + (-iH - 1/2 sum L_k^2) psi dt - i sum L_k psi dW_k.
 
     The drift -1/2 sum L_k^2 makes it the same process as the Stratonovich reading of
@@ -38,7 +38,6 @@ class EulerMaruyama:
         If dt is not finite and positive.
     """
 
-    dt: float
     traits: ClassVar[Traits] = Traits(
         calculus="ito",
         weak=1.0,
@@ -47,10 +46,6 @@ class EulerMaruyama:
         jumps=False,
         unitary=False,
     )
-
-    def __post_init__(self) -> None:
-        """Check dt."""
-        object.__setattr__(self, "dt", checked_dt(self.dt, "EulerMaruyama"))
 
     def prepare(self, dynamics: Dynamics, grid: StepGrid, seed: int) -> Explicit:
         """Return an integrator for a lowered model."""

@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from stochq.lowering import Dynamics
 from stochq.schemes.explicit import Explicit, Recipe, prepare_explicit
-from stochq.schemes.traits import StepGrid, Traits, checked_dt
+from stochq.schemes.traits import StepGrid, Stepped, Traits
 
 __all__ = ["Heun"]
 
@@ -16,7 +16,7 @@ RECIPE = Recipe(drift_1=1.0, square_1=0.0, drift_2=1.0, square_2=0.0, noise_2=1.
 
 
 @dataclass(frozen=True)
-class Heun:
+class Heun(Stepped):
     r"""Predictor and corrector with one increment: psi + g psi + g^2 psi / 2.
 
     With g = -iH dt - i sum L_k dW_k this is the trapezoidal rule on the Euler
@@ -38,7 +38,6 @@ class Heun:
         If dt is not finite and positive.
     """
 
-    dt: float
     traits: ClassVar[Traits] = Traits(
         calculus="stratonovich",
         weak=1.0,
@@ -47,10 +46,6 @@ class Heun:
         jumps=False,
         unitary=False,
     )
-
-    def __post_init__(self) -> None:
-        """Check dt."""
-        object.__setattr__(self, "dt", checked_dt(self.dt, "Heun"))
 
     def prepare(self, dynamics: Dynamics, grid: StepGrid, seed: int) -> Explicit:
         """Return an integrator for a lowered model."""

@@ -22,7 +22,7 @@ from stochq.schemes.noise import (
     step_draws,
     wiener_processes,
 )
-from stochq.schemes.traits import StepGrid, Traits, checked_dt
+from stochq.schemes.traits import StepGrid, Stepped, Traits
 
 __all__ = ["Magnus"]
 
@@ -140,7 +140,7 @@ class _Exponential:
 
 
 @dataclass(frozen=True)
-class Magnus:
+class Magnus(Stepped):
     r"""The exponential of the first two terms of the Magnus series.
 
     .. math:: \psi' = \exp\Bigl(M_0 h + \sum_k M_k \Delta W_k
@@ -174,7 +174,6 @@ class Magnus:
         If `cells` is not an integer >= 1.
     """
 
-    dt: float
     cells: int | None = None
     traits: ClassVar[Traits] = Traits(
         calculus="stratonovich",
@@ -187,7 +186,7 @@ class Magnus:
 
     def __post_init__(self) -> None:
         """Check dt and the number of cells."""
-        object.__setattr__(self, "dt", checked_dt(self.dt, "Magnus"))
+        super().__post_init__()
         if self.cells is not None:
             whole_number(self.cells, "cells", at_least=1)
 

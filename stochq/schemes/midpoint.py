@@ -26,7 +26,7 @@ from stochq.schemes.noise import (
     step_draws,
     wiener_processes,
 )
-from stochq.schemes.traits import StepGrid, Traits, checked_dt
+from stochq.schemes.traits import StepGrid, Stepped, Traits
 
 __all__ = ["Midpoint"]
 
@@ -172,7 +172,7 @@ class _Implicit:
 
 
 @dataclass(frozen=True)
-class Midpoint:
+class Midpoint(Stepped):
     r"""The implicit midpoint rule, a Cayley transform of the increment.
 
     .. math:: \psi' = \psi + g\, \tfrac{\psi + \psi'}{2}, \qquad
@@ -196,7 +196,6 @@ class Midpoint:
         If dt is not finite and positive.
     """
 
-    dt: float
     traits: ClassVar[Traits] = Traits(
         calculus="stratonovich",
         weak=1.0,
@@ -205,10 +204,6 @@ class Midpoint:
         jumps=False,
         unitary=True,
     )
-
-    def __post_init__(self) -> None:
-        """Check dt."""
-        object.__setattr__(self, "dt", checked_dt(self.dt, "Midpoint"))
 
     def prepare(self, dynamics: Dynamics, grid: StepGrid, seed: int) -> _Implicit:
         """Return an integrator for a lowered model.

@@ -8,7 +8,7 @@ from typing import ClassVar
 from stochq.errors import SchemeMismatchError
 from stochq.lowering import Dynamics
 from stochq.schemes.explicit import Explicit, Recipe, prepare_explicit
-from stochq.schemes.traits import StepGrid, Traits, checked_dt
+from stochq.schemes.traits import StepGrid, Stepped, Traits
 from stochq.structure import commuting_groups
 
 __all__ = ["Milstein"]
@@ -18,7 +18,7 @@ RECIPE = Recipe(drift_1=1.0, square_1=0.0, drift_2=0.0, square_2=0.0, noise_2=1.
 
 
 @dataclass(frozen=True)
-class Milstein:
+class Milstein(Stepped):
     r"""The Ito step with its second iterated integrals, known where the noise commutes.
 
     .. math:: \psi + \bigl(-iH - \tfrac12 \textstyle\sum_k L_k^2\bigr) \psi\, h
@@ -43,7 +43,6 @@ class Milstein:
         If dt is not finite and positive.
     """
 
-    dt: float
     traits: ClassVar[Traits] = Traits(
         calculus="ito",
         weak=1.0,
@@ -52,10 +51,6 @@ class Milstein:
         jumps=False,
         unitary=False,
     )
-
-    def __post_init__(self) -> None:
-        """Check dt."""
-        object.__setattr__(self, "dt", checked_dt(self.dt, "Milstein"))
 
     def prepare(self, dynamics: Dynamics, grid: StepGrid, seed: int) -> Explicit:
         """Return an integrator for a lowered model.

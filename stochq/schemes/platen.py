@@ -8,7 +8,7 @@ from typing import ClassVar
 from stochq.errors import SchemeMismatchError
 from stochq.lowering import Dynamics
 from stochq.schemes.explicit import Explicit, Recipe, prepare_explicit
-from stochq.schemes.traits import StepGrid, Traits, checked_dt
+from stochq.schemes.traits import StepGrid, Stepped, Traits
 
 __all__ = ["Platen"]
 
@@ -19,7 +19,7 @@ RECIPE = Recipe(
 
 
 @dataclass(frozen=True)
-class Platen:
+class Platen(Stepped):
     r"""The Ito-Taylor step of weak order 2 with random signs in place of Levy areas.
 
     .. math:: \psi + (A h + N)\psi + \tfrac12 (A h + N)^2 \psi
@@ -51,7 +51,6 @@ class Platen:
         If dt is not finite and positive.
     """
 
-    dt: float
     traits: ClassVar[Traits] = Traits(
         calculus="ito",
         weak=2.0,
@@ -60,10 +59,6 @@ class Platen:
         jumps=False,
         unitary=False,
     )
-
-    def __post_init__(self) -> None:
-        """Check dt."""
-        object.__setattr__(self, "dt", checked_dt(self.dt, "Platen"))
 
     def prepare(self, dynamics: Dynamics, grid: StepGrid, seed: int) -> Explicit:
         """Return an integrator for a lowered model.

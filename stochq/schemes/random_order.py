@@ -21,7 +21,7 @@ from stochq.schemes.splitting import (
     prepare_splitting,
     program_of,
 )
-from stochq.schemes.traits import StepGrid, Traits, checked_dt
+from stochq.schemes.traits import StepGrid, Stepped, Traits
 
 __all__ = ["RandomOrder", "random_program"]
 
@@ -36,7 +36,7 @@ def random_program(outer: int, inner: list[int]) -> Program:
 
 
 @dataclass(frozen=True)
-class RandomOrder:
+class RandomOrder(Stepped):
     """Exponential splitting in a random order, forward or backward, in every step.
 
     Orders: weak 2; pathwise 1 for commuting noise, 1/2 otherwise.
@@ -55,7 +55,6 @@ class RandomOrder:
         If dt is not finite and positive.
     """
 
-    dt: float
     traits: ClassVar[Traits] = Traits(
         calculus="stratonovich",
         weak=2.0,
@@ -64,10 +63,6 @@ class RandomOrder:
         jumps=True,
         unitary=True,
     )
-
-    def __post_init__(self) -> None:
-        """Check dt."""
-        object.__setattr__(self, "dt", checked_dt(self.dt, "RandomOrder"))
 
     def prepare(self, dynamics: Dynamics, grid: StepGrid, seed: int) -> Splitting:
         """Return an integrator for a lowered model."""

@@ -25,7 +25,7 @@ from stochq.schemes.splitting import (
     prepare_splitting,
     program_of,
 )
-from stochq.schemes.traits import StepGrid, Traits, checked_dt
+from stochq.schemes.traits import StepGrid, Stepped, Traits
 
 __all__ = ["Strang", "symmetric_program"]
 
@@ -43,7 +43,7 @@ def symmetric_program(
 
 
 @dataclass(frozen=True)
-class Strang:
+class Strang(Stepped):
     """Symmetric exponential splitting with independent half increments.
 
     Orders: weak 2; pathwise 1 for commuting noise, 1/2 otherwise.
@@ -61,7 +61,6 @@ class Strang:
         If dt is not finite and positive.
     """
 
-    dt: float
     traits: ClassVar[Traits] = Traits(
         calculus="stratonovich",
         weak=2.0,
@@ -70,10 +69,6 @@ class Strang:
         jumps=True,
         unitary=True,
     )
-
-    def __post_init__(self) -> None:
-        """Check dt."""
-        object.__setattr__(self, "dt", checked_dt(self.dt, "Strang"))
 
     def prepare(self, dynamics: Dynamics, grid: StepGrid, seed: int) -> Splitting:
         """Return an integrator for a lowered model."""

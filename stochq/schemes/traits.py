@@ -16,6 +16,7 @@ __all__ = [
     "Integrator",
     "Scheme",
     "StepGrid",
+    "Stepped",
     "Traits",
     "checked_dt",
     "path_grid",
@@ -211,3 +212,14 @@ def checked_dt(dt: float, scheme: str, argument: str = "dt") -> float:
             f"`{argument}` of {scheme} must be finite and > 0, but is {dt}"
         )
     return float(dt)
+
+
+@dataclass(frozen=True)
+class Stepped:
+    """What every scheme with a time step starts from: dt, checked [time]."""
+
+    dt: float
+
+    def __post_init__(self) -> None:
+        """Check dt."""
+        object.__setattr__(self, "dt", checked_dt(self.dt, type(self).__name__))

@@ -15,13 +15,13 @@ from stochq.schemes.splitting import (
     prepare_splitting,
 )
 from stochq.schemes.strang import symmetric_program
-from stochq.schemes.traits import StepGrid, Traits, checked_dt
+from stochq.schemes.traits import StepGrid, Stepped, Traits
 
 __all__ = ["TwoPoint"]
 
 
 @dataclass(frozen=True)
-class TwoPoint:
+class TwoPoint(Stepped):
     r"""Strang splitting with increments +x or -x, matched to the exact average.
 
     .. math:: \cos(g x) = e^{-g^2 h / 2}
@@ -47,7 +47,6 @@ class TwoPoint:
         If dt is not finite and positive.
     """
 
-    dt: float
     traits: ClassVar[Traits] = Traits(
         calculus="stratonovich",
         weak=2.0,
@@ -57,10 +56,6 @@ class TwoPoint:
         unitary=True,
         paths=False,
     )
-
-    def __post_init__(self) -> None:
-        """Check dt."""
-        object.__setattr__(self, "dt", checked_dt(self.dt, "TwoPoint"))
 
     def prepare(self, dynamics: Dynamics, grid: StepGrid, seed: int) -> Splitting:
         """Return an integrator for a lowered model.
