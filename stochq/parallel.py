@@ -11,11 +11,14 @@ from joblib import Parallel, delayed
 from tqdm.auto import tqdm
 
 from stochq.arrays import Floats, Ints, whole_number
-from stochq.atoms import Source
+from stochq.atoms import Run, Source
 from stochq.moments import Moments, batch_means, batch_size, merge_tree
 from stochq.schemes.lanes import ATOM
 
 __all__ = ["Collected", "checked_jobs", "collect"]
+
+#: An explicit scheme may diverge, which the verdict tells; numpy need not warn of it.
+DIVERGENCE: dict[str, Any] = {"over": "ignore", "invalid": "ignore"}
 
 #: Bytes of amplitudes and of results that one task may hold.
 TASK_BYTES = 2**23
@@ -61,12 +64,17 @@ class _Part:
 
 def _run_part(source: Source, first: int, count: int) -> _Part:
     """Run atoms first ... first + count - 1 and keep their statistics."""
-    run = source.run(first, count)
+    with np.errstate(**DIVERGENCE):
+        return _statistics(source.run(first, count), source.n_traj)
+
+
+def _statistics(run: Run, n_traj: int) -> _Part:
+    """Return the statistics of a run, atom by atom."""
     atoms = [
         Moments.of(run.values[..., start : start + ATOM])
         for start in range(0, run.values.shape[-1], ATOM)
     ]
-    means = batch_means(run.values, min(batch_size(source.n_traj), ATOM))
+    means = batch_means(run.values, min(batch_size(n_traj), ATOM))
     norms = [
         run.norms[:, start : start + ATOM].sum(axis=1)
         for start in range(0, run.norms.shape[1], ATOM)
@@ -134,12 +142,14 @@ def collect(
     size = batch_size(source.n_traj)
     if size > ATOM:
         means = batch_means(np.moveaxis(means, 0, -1), size // ATOM)
+    with np.errstate(**DIVERGENCE):
+        moments = merge_tree(atom for part in parts for atom in part.atoms)
+    norms = np.array([n for part in parts for n in part.norms])
     return Collected(
-        moments=merge_tree(atom for part in parts for atom in part.atoms),
+        moments=moments,
         batches=means,
         jumps=np.sum([part.jumps for part in parts], axis=0),
-        mean_norm=np.array([n for part in parts for n in part.norms]).sum(axis=0)
-        / source.n_traj,
+        mean_norm=norms.sum(axis=0) / moments.count,
         norm_defect=max(part.norm_defect for part in parts),
         residual=max(part.residual for part in parts),
     )
