@@ -1,4 +1,4 @@
-"""The command line: ``stochq list``, ``stochq verify`` and ``stochq run``.
+"""The command line: ``stochq list``, ``verify``, ``run`` and ``converge``.
 
 Exit codes: 0 when everything comes out as recorded, 1 when something does not, 2 for a
 usage or input error (one line on stderr), 130 when interrupted.
@@ -7,13 +7,21 @@ usage or input error (one line on stderr), 130 when interrupted.
 from __future__ import annotations
 
 import argparse
-import difflib
 import os
 import sys
 from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
+
+from stochq.arguments import (
+    UsageError,
+    number_of_jobs,
+    output_path,
+    unknown_name,
+    whole_argument,
+)
+from stochq.cli_converge import add_converge_options, converge
 
 if TYPE_CHECKING:
     from stochq.claims import Claim, Profile, Result
@@ -22,15 +30,8 @@ __all__ = ["main"]
 
 PROFILES = ("quick", "full")
 
-#: More threads than any workstation has cores.
-MOST_JOBS = 1024
-
 #: Exit codes of the shell for a process that was interrupted, or whose reader left.
 INTERRUPTED, BROKEN_PIPE = 130, 141
-
-
-class UsageError(ValueError):
-    """Something on the command line, or in a file that it names, is wrong."""
 
 
 class _Parser(argparse.ArgumentParser):
@@ -74,37 +75,15 @@ def _parser() -> argparse.ArgumentParser:
     run = commands.add_parser("run", help="execute a run file", allow_abbrev=False)
     run.add_argument("file", metavar="FILE", help="a TOML file, such as those in runs/")
     run.add_argument("--out", required=True, metavar="DIR", help="where results go")
-    for command in (verify, run):
+    orders = commands.add_parser(
+        "converge", help="measure the order of a scheme", allow_abbrev=False
+    )
+    add_converge_options(orders)
+    for command in (verify, run, orders):
         command.add_argument(
             "--n-jobs", metavar="K", help="threads; -1: all cores; default: at most 2"
         )
     return parser
-
-
-def _whole(text: str, option: str, *, at_least: int) -> int:
-    """Return an integer >= `at_least` from the command line."""
-    try:
-        value = int(text)
-    except ValueError:
-        value = at_least - 1
-    if value < at_least:
-        raise UsageError(
-            f"`{option}` must be an integer >= {at_least}, but is {text:.40}"
-        )
-    return value
-
-
-def _jobs(text: str | None) -> int:
-    """Return the number of threads, in joblib's convention."""
-    cores = os.cpu_count() or 1
-    if text is None:
-        return min(2, cores)
-    if text.strip() == "-1":
-        return cores
-    jobs = _whole(text, "--n-jobs", at_least=1)
-    if jobs > MOST_JOBS:
-        raise UsageError(f"`--n-jobs` must be at most {MOST_JOBS}, but is {jobs}")
-    return jobs
 
 
 def _profile(text: str) -> Profile:
@@ -113,21 +92,6 @@ def _profile(text: str) -> Profile:
         if text == profile:
             return profile  # type: ignore[return-value]
     raise UsageError(f"`--profile` must be quick or full, but is {text:.40}")
-
-
-def _out(text: str) -> Path:
-    """Return the output folder, made and tried before anything is computed."""
-    from stochq.files import output_folder
-
-    if not text:
-        raise UsageError("`--out` must be a folder, but is empty")
-    try:
-        return output_folder(text)
-    except OSError as error:
-        raise UsageError(
-            f"`--out` must be a folder that can be written, but {text} is not: "
-            f"{error.strerror or error}"
-        ) from error
 
 
 def _select(names: Sequence[str], claims: Sequence[Claim]) -> list[Claim]:
@@ -140,13 +104,8 @@ def _select(names: Sequence[str], claims: Sequence[Claim]) -> list[Claim]:
     for name in names or groups:
         key = name.zfill(3) if name.isdigit() else name.upper()
         if key not in groups:
-            close = difflib.get_close_matches(key, groups, n=3, cutoff=0.5)
-            known = ", ".join(close or sorted(groups))
-            lead = "did you mean" if close else "known:"
-            raise UsageError(
-                f"a claim must be an id or a document, but is {name!r:.40}; "
-                f"{lead} {known}{'?' if close else ''}"
-            )
+            what = "a claim must be an id or a document"
+            raise unknown_name(what, name, groups)
         chosen |= groups[key]
     return [claim for claim in claims if claim.id in chosen]
 
@@ -183,10 +142,10 @@ def _verify(args: argparse.Namespace, claims: Sequence[Claim]) -> int:
     from stochq.claims import FAMILY_ALPHA, check_claim, count_readings
     from stochq.tables import format_table
 
-    seed = _whole(args.seed, "--seed", at_least=0)
-    profile, n_jobs = _profile(args.profile), _jobs(args.n_jobs)
+    seed = whole_argument(args.seed, "--seed", at_least=0)
+    profile, n_jobs = _profile(args.profile), number_of_jobs(args.n_jobs)
     selected = _select(args.claims, claims)
-    out = _out(args.out)
+    out = output_path(args.out)
     alpha = FAMILY_ALPHA / count_readings(selected)
     results: list[Result] = []
     try:
@@ -214,10 +173,10 @@ def _run(args: argparse.Namespace) -> int:
     from stochq.execute import execute_run
     from stochq.runfile import RunFileError, load_run
 
-    n_jobs = _jobs(args.n_jobs)
+    n_jobs = number_of_jobs(args.n_jobs)
     try:
         run = load_run(args.file)
-        out = _out(args.out)
+        out = output_path(args.out)
         verdict = execute_run(run, out, n_jobs)
     except (RunFileError, ModelError, SchemeMismatchError) as error:
         raise UsageError(str(error)) from error
@@ -237,6 +196,8 @@ def _dispatch(argv: Sequence[str] | None, claims: Sequence[Claim] | None) -> int
         claims = all_claims()
     if args.command == "list":
         return _list(claims)
+    if args.command == "converge":
+        return converge(args, claims)
     return _verify(args, claims)
 
 
@@ -250,7 +211,7 @@ def main(
     argv : sequence of str, optional
         Arguments; by default those of the process.
     claims : sequence of Claim, optional
-        What `list` and `verify` know; by default the claims of all documents.
+        What all commands but `run` know; by default the claims of all documents.
     """
     if sys.stdout is None:  # closed by the shell
         sys.stdout = Path(os.devnull).open("w")  # noqa: SIM115 (for good)

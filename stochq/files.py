@@ -79,7 +79,9 @@ def _strict(value: Any) -> Any:
 
 
 def write_figure(path: Path, figure: Figure) -> None:
-    """Write a figure as PNG; the same figure gives the same bytes."""
+    """Write a figure as its name ends, PNG or PDF; equal figures give equal bytes."""
     buffer = BytesIO()
-    figure.savefig(buffer, format="png", dpi=150, metadata={"Software": None})
+    kind = path.suffix.removeprefix(".")
+    stamps = {"png": {"Software": None}, "pdf": {"CreationDate": None}}
+    figure.savefig(buffer, format=kind, dpi=150, metadata=stamps[kind])
     _write(path, buffer.getvalue())

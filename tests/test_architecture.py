@@ -32,9 +32,11 @@ LAYERS = [
     {"coupled"},
     {"ensemble"},
     {"maxima"},
-    {"mlmc", "scores", "verdict"},
+    {"mlmc", "orders", "problems", "scores", "verdict"},
     {"claims"},
     {"captions", "documents", "execute", "files", "plots", "runfile", "tables"},
+    {"arguments"},
+    {"cli_converge"},
     {"cli"},
     {"__main__"},
 ]

@@ -5,6 +5,8 @@ import io
 import re
 from pathlib import Path
 
+from stochq.orders import order_markdown
+
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -18,6 +20,18 @@ def test_example_runs_as_printed():
     lines = printed.getvalue().splitlines()
     assert lines[0].startswith("PASS")
     assert lines[-1] == "fail"
+
+
+def test_the_page_on_white_noise_runs_as_printed(capsys):
+    text = (ROOT / "docs" / "white_noise.md").read_text()
+    names = {}
+    for block in re.findall(r"```python\n(.*?)```", text, re.S):
+        exec(compile(block, "docs/white_noise.md", "exec"), names)
+    printed = capsys.readouterr().out.splitlines()
+    for claimed in re.findall(r"print\(.*?\)  # (True|False|pass|fail)\b", text):
+        assert claimed in printed
+    assert names["study"].weak is not None
+    assert f"<!-- orders -->\n\n{order_markdown()}\n\n<!-- /orders -->" in text
 
 
 def test_setup_lines_stand_as_they_must():

@@ -2,9 +2,11 @@
 
 import re
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
+import pandas as pd
 import pytest
 from analytic import LOWER, SX, SZ
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -138,6 +140,15 @@ def test_the_fit_finds_the_leading_order_under_the_next():
         assert fit(STEPS) == pytest.approx(errors, rel=1e-4)
         plain = fit_line(STEPS, errors, np.ones(6), curved=False)
         assert np.isclose(plain.slope, p, atol=1e-6) == (c == 0)
+
+
+def test_three_levels_have_a_straight_line_and_a_wider_error_bar():
+    for p, c in ((0.5, 2.0), (1.0, 1.0), (1.0, -0.5), (2.0, 1.0)):
+        errors = np.sqrt(STEPS ** (2 * p) * (1 + c * STEPS))[:3]
+        order, fit = fit_order(STEPS[:3], errors, np.ones(3))
+        assert fit.curvature == 0
+        assert abs(order.slope - p) < 1.5 * order.error
+        assert order.error < 0.35
 
 
 def test_weights_count():
@@ -543,6 +554,31 @@ def test_the_table_is_what_the_traits_say():
     assert stochq.order_table().equals(order_table())
 
 
+def test_the_measured_table_is_about_the_schemes_as_they_are():
+    path = Path(__file__).parents[2] / "analysis" / "results" / "orders.csv"
+    header = [line for line in path.read_text().splitlines() if line[0] == "#"]
+    assert [line.split(":")[0] for line in header] == [
+        "# command",
+        "# commit",
+        "# date",
+        "# seed",
+    ]
+    frame = pd.read_csv(path, comment="#")
+    assert set(frame["found"]) == {"agrees", "exact"}
+    measured = frame.assign(name=frame["scheme"].str.split("(").str[0])
+    commuting = {p.model.name: p.noise_commutes for p in all_problems()}
+    for scheme in SCHEMES:
+        rows, traits = measured[measured["name"] == scheme.__name__], scheme.traits
+        weak = rows[rows["kind"].str.startswith("weak")]
+        assert len(weak) == (3 if traits.strong or not traits.paths else 2), scheme
+        assert (weak["declared"] == traits.weak).all()
+        strong = rows[rows["kind"] == "strong"]
+        assert len(strong) == (len(weak) if traits.paths else 0)
+        for problem, declared in strong[["problem", "declared"]].to_numpy():
+            commutes = commuting[problem]
+            assert declared == (traits.strong_commuting if commutes else traits.strong)
+
+
 def test_docstrings_of_schemes_say_the_weak_order_of_their_traits():
     for scheme in SCHEMES:
         words = " ".join(scheme.__doc__.split())
@@ -633,8 +669,6 @@ def test_the_figure_draws_the_data_and_nothing_overlaps(heun):
 
 
 def stochq_frames(ensemble, truth, labels):
-    import pandas as pd
-
     return pd.concat([sampling_frame(ensemble, truth, label) for label in labels])
 
 

@@ -1,0 +1,99 @@
+"""Values on the command line: each is either good or one clear line."""
+
+from __future__ import annotations
+
+import difflib
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+__all__ = [
+    "UsageError",
+    "number_above_zero",
+    "number_of_jobs",
+    "output_path",
+    "unknown_name",
+    "whole_argument",
+]
+
+#: More threads than any workstation has cores.
+MOST_JOBS = 1024
+
+
+class UsageError(ValueError):
+    """Something on the command line, or in a file that it names, is wrong."""
+
+
+def whole_argument(text: str, option: str, *, at_least: int) -> int:
+    """Return an integer >= `at_least` from the command line."""
+    try:
+        value = int(text)
+    except ValueError:
+        value = at_least - 1
+    if value < at_least:
+        raise UsageError(
+            f"`{option}` must be an integer >= {at_least}, but is {text:.40}"
+        )
+    return value
+
+
+def number_above_zero(text: str, option: str) -> float:
+    """Return a finite number > 0 from the command line."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0.0 < value < float("inf"):
+        raise UsageError(f"`{option}` must be a finite number > 0, but is {text:.40}")
+    return value
+
+
+def number_of_jobs(text: str | None) -> int:
+    """Return the number of threads, in joblib's convention."""
+    cores = os.cpu_count() or 1
+    if text is None:
+        return min(2, cores)
+    if text.strip() == "-1":
+        return cores
+    jobs = whole_argument(text, "--n-jobs", at_least=1)
+    if jobs > MOST_JOBS:
+        raise UsageError(f"`--n-jobs` must be at most {MOST_JOBS}, but is {jobs}")
+    return jobs
+
+
+def output_path(text: str) -> Path:
+    """Return the output folder, made and tried before anything is computed."""
+    from stochq.files import output_folder
+
+    if not text:
+        raise UsageError("`--out` must be a folder, but is empty")
+    try:
+        return output_folder(text)
+    except OSError as error:
+        raise UsageError(
+            f"`--out` must be a folder that can be written, but {text} is not: "
+            f"{error.strerror or error}"
+        ) from error
+
+
+def unknown_name(what: str, name: str, known: Iterable[str]) -> UsageError:
+    """Return the error for a name that is unknown, with the nearest ones.
+
+    Parameters
+    ----------
+    what : str
+        What is wrong: "a claim must be an id or a document".
+    name : str
+        As it was given; upper and lower case are not told apart.
+    known : iterable of str
+        What there is.
+    """
+    by_key = {entry.lower(): entry for entry in sorted(known)}
+    near = difflib.get_close_matches(name.lower(), by_key, n=3, cutoff=0.5)
+    close = [by_key[key] for key in near]
+    known = by_key.values()
+    lead = "did you mean" if close else "known:"
+    return UsageError(
+        f"{what}, but is {name!r:.40}; {lead} {', '.join(close or known)}"
+        f"{'?' if close else ''}"
+    )
