@@ -17,6 +17,7 @@ __all__ = [
     "Ints",
     "Operator",
     "adjoint",
+    "as_array",
     "as_operator",
     "as_operators",
     "as_times",
@@ -56,8 +57,9 @@ def _raw_matrix(value: Any, name: str) -> Operator:
         dense = np.array(value, dtype=np.complex128)
     except (TypeError, ValueError) as error:
         raise ModelError(
-            f"`{name}` must be a square matrix (numpy, scipy.sparse or Qobj), "
-            f"but is {type(value).__name__}"
+            f"`{name}` must be a square matrix (nested lists, numpy, scipy.sparse or "
+            f"Qobj), but is {type(value).__name__}"
+            + ("; what depends on time goes to `drives`" * (name == "hamiltonian"))
         ) from error
     if dense.ndim != 2:
         raise ModelError(
@@ -185,9 +187,25 @@ def as_times(times: Any) -> Floats:
     return array
 
 
+def as_array(value: Any, name: str) -> npt.NDArray[Any]:
+    """Return `value` as an array.
+
+    Raises
+    ------
+    ModelError
+        If its rows differ in length.
+    """
+    try:
+        return np.asarray(value)
+    except ValueError as error:
+        raise ModelError(
+            f"`{name}` must have rows of equal length, but is {value!r:.60}"
+        ) from error
+
+
 def positive_rate(value: Any, name: str) -> float:
     """Return a finite rate >= 0 [1/time]."""
-    number = np.asarray(value)
+    number = as_array(value, name)
     if number.ndim or number.dtype.kind not in "iuf" or isinstance(value, bool):
         raise ModelError(f"`{name}` must be a real number >= 0, but is {value!r}")
     rate = float(number)

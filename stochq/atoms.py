@@ -9,13 +9,13 @@ import numpy as np
 
 from stochq.arrays import Floats, Ints
 from stochq.lowering import Dynamics
-from stochq.schemes import Richardson, Scheme
+from stochq.schemes import Magnus, Richardson, Scheme
 from stochq.schemes.lanes import ATOM, Lanes, Tally, load, measure
-from stochq.schemes.traits import Integrator, StepGrid, step_grid
+from stochq.schemes.traits import Integrator, StepGrid, grid_for
 from stochq.states import State
 from stochq.structure import Quadratic, pack_quadratic
 
-__all__ = ["Plan", "Run", "Source", "Stack", "coupled_grids", "plan_of"]
+__all__ = ["Plan", "Run", "Source", "Stack", "coupled_plans", "plan_of"]
 
 
 #: Largest dimension for which several atoms share a group of lanes and fit in cache.
@@ -208,7 +208,7 @@ class Stack:
         return Run(
             np.concatenate(rows),
             runs[0].jumps,
-            runs[0].norms,
+            sum(w * run.norms for w, run in zip(self.weights[0], runs, strict=True)),
             max(run.norm_defect for run in runs),
             max(run.residual for run in runs),
         )
@@ -222,14 +222,25 @@ def plan_of(
     An extrapolated scheme is two plans, with steps h/2 and h on one Brownian path.
     """
     if not isinstance(scheme, Richardson):
-        return Plan.of(dynamics, step_grid(times, scheme.dt), scheme, seed, n_traj)
-    coarse, fine = coupled_grids(step_grid(times, scheme.dt))
-    plans = [
-        Plan.of(dynamics, grid, scheme.base, seed, n_traj) for grid in (fine, coarse)
-    ]
-    return Stack(tuple(plans), np.array([scheme.weights]))
+        return Plan.of(dynamics, grid_for(scheme, times), scheme, seed, n_traj)
+    grid = grid_for(scheme, times)
+    fine, coarse = coupled_plans(dynamics, grid, scheme.base, seed, n_traj)
+    return Stack((fine, coarse), np.array([scheme.weights]))
 
 
-def coupled_grids(grid: StepGrid) -> tuple[StepGrid, StepGrid]:
-    """Return steps h and h/2 that sum their increments from the same path."""
-    return grid.on_path(4), grid.refined(2).on_path(2)
+def coupled_plans(
+    dynamics: Dynamics, grid: StepGrid, scheme: Scheme, seed: int, n_traj: int
+) -> tuple[Plan, Plan]:
+    """Return plans with steps h/2 and h, their increments summed from the same path.
+
+    Each has the law of the scheme at its own step, whatever the path's cells are.
+    """
+    h = max(grid.lengths, default=1.0)
+    whole, half, cells = scheme, scheme, 2
+    if isinstance(scheme, Magnus):
+        whole, half = scheme.settled(dynamics, h), scheme.settled(dynamics, h / 2)
+        cells = max(2, half.cells or 1)
+        cells *= 1 if 2 * cells % (whole.cells or 1) == 0 else (whole.cells or 1)
+    fine = Plan.of(dynamics, grid.refined(2).on_path(cells), half, seed, n_traj)
+    coarse = Plan.of(dynamics, grid.on_path(2 * cells), whole, seed, n_traj)
+    return fine, coarse

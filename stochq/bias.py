@@ -7,6 +7,7 @@ the bias. Sampling error never enters it.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import numpy as np
 
@@ -20,16 +21,19 @@ from stochq.averages import (
 )
 from stochq.lowering import Dynamics
 from stochq.schemes import Alternating, Exact, Richardson, Scheme
-from stochq.schemes.traits import StepGrid, step_grid
+from stochq.schemes.traits import StepGrid, grid_for
 from stochq.structure import is_diagonal, spectrum_of
 
-__all__ = ["exact_means", "exact_step_bias", "observable_ranges"]
+__all__ = ["doubted_step_bias", "exact_means", "exact_step_bias", "observable_ranges"]
 
 #: Below this dimension the one-step map is stored as a d^2 x d^2 matrix.
 DENSE_DIM = 16
 
 #: Floating-point operations that an exact bias may cost; beyond it is left unknown.
 WORK_LIMIT = 2e10
+
+#: Floating-point operations that the call of a small matrix product is worth.
+OVERHEAD = 2e4
 
 #: Cost of building a factor anew for every step, in products of d x d matrices.
 REBUILDING = 30
@@ -78,7 +82,7 @@ def exact_means(dynamics: Dynamics, grid: StepGrid, scheme: Scheme) -> Floats:
     """Return a scheme's exact means at all output times, shape (O, T)."""
     maps: dict[tuple[int, int], Map] = {}
     rho = dynamics.initial.density_matrix()[None]
-    middles, averager = grid.midpoints(), Averager(scheme, dynamics)
+    averager = Averager(scheme, dynamics, grid)
     number = 0
 
     def expectations(state: Complexes) -> list[float]:
@@ -89,11 +93,11 @@ def exact_means(dynamics: Dynamics, grid: StepGrid, scheme: Scheme) -> Floats:
         h = grid.lengths[kind]
         if _stepwise(scheme, dynamics):
             for n in range(number, number + count):
-                one = averager.step(h, middles[n], n)
+                one = averager.step(h, n)
                 rho = _compose([*one.start, *one.body, *one.start], rho)
         else:
             if (kind, count) not in maps:
-                step = averager.step(h, middles[number], number)
+                step = averager.step(h, number)
                 maps[kind, count] = _power(step, dynamics.dim, count)
             rho = maps[kind, count](rho)
         number += count
@@ -115,7 +119,7 @@ def _affordable(dynamics: Dynamics, grid: StepGrid, scheme: Scheme) -> bool:
         products += REBUILDING * (1 + len(dynamics.channels))
     elif dim <= DENSE_DIM:
         steps = min(steps, 3 * len(set(grid.counts)) * len(grid.lengths) * dim**2)
-    return bool(steps * products * 8.0 * dim**3 <= WORK_LIMIT)
+    return bool(steps * products * max(8.0 * dim**3, OVERHEAD) <= WORK_LIMIT)
 
 
 def exact_step_bias(
@@ -143,32 +147,41 @@ def exact_step_bias(
         Scheme's mean minus exact mean, in each observable's unit; None where the
         average of a step is not known in closed form, or the matrix is too large.
     """
+    found = _bias_and_doubt(dynamics, times, scheme, 1 if quick else 2)
+    return None if found is None else found[0]
+
+
+def doubted_step_bias(
+    dynamics: Dynamics, times: Floats, scheme: Scheme
+) -> tuple[Floats, Floats] | None:
+    """Return the step bias and how far it may be off, each (O, T), or None.
+
+    What is in doubt is the distance between two extrapolations, from h and h/2 and from
+    h/2 and h/4. It is small where the bias falls with the declared order, and as large
+    as the bias where it does not: steps too large, or functions of time that jump.
+    """
+    return _bias_and_doubt(dynamics, times, scheme, 2)
+
+
+def _bias_and_doubt(
+    dynamics: Dynamics, times: Floats, scheme: Scheme, halvings: int
+) -> tuple[Floats, Floats] | None:
+    """Return the bias at h and the change of its last extrapolation."""
     shape = (len(dynamics.observables), times.size)
-    if isinstance(scheme, Richardson):
-        return _extrapolated_bias(dynamics, times, scheme)
     if isinstance(scheme, Exact):
-        return np.zeros(shape)
-    grid = step_grid(times, scheme.dt)
-    if not has_average(scheme, dynamics) or not _affordable(dynamics, grid, scheme):
-        return None
-    sizes = (1, 2) if quick else (1, 2, 4)
-    means = [exact_means(dynamics, grid.refined(n), scheme) for n in sizes]
-    whole, coarse, fine = means[0], means[-2], means[-1]
-    limit = fine + (fine - coarse) / (2.0**scheme.traits.weak - 1.0)
-    bias: Floats = whole - limit
-    return bias
-
-
-def _extrapolated_bias(
-    dynamics: Dynamics, times: Floats, scheme: Richardson
-) -> Floats | None:
-    """Return the bias that the combination of steps h/2 and h leaves."""
-    grid = step_grid(times, scheme.dt)
-    base = scheme.base
+        return np.zeros(shape), np.zeros(shape)
+    grid = grid_for(scheme, times)
+    base = scheme.base if isinstance(scheme, Richardson) else scheme
     if not has_average(base, dynamics) or not _affordable(dynamics, grid, base):
         return None
-    means = [exact_means(dynamics, grid.refined(n), base) for n in (1, 2, 4)]
-    fine, coarse = scheme.weights
-    whole, halved = (fine * means[n + 1] + coarse * means[n] for n in (0, 1))
-    bias: Floats = (whole - halved) / (1.0 - 2.0**-scheme.traits.weak)
-    return bias
+    extra = 1 if isinstance(scheme, Richardson) else 0
+    means = [
+        exact_means(dynamics, grid.refined(2**n), base)
+        for n in range(halvings + 1 + extra)
+    ]
+    if isinstance(scheme, Richardson):
+        fine, coarse = scheme.weights
+        means = [fine * b + coarse * a for a, b in pairwise(means)]
+    power = 2.0**scheme.traits.weak - 1.0
+    limits = [b + (b - a) / power for a, b in pairwise(means)]
+    return means[0] - limits[-1], np.abs(limits[-1] - limits[0])

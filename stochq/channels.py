@@ -14,6 +14,7 @@ from stochq.arrays import (
     Floats,
     Operator,
     adjoint,
+    as_array,
     as_operator,
     as_operators,
     hermitian_defect,
@@ -43,7 +44,7 @@ def _as_name(name: Any, owner: str) -> str:
 
 def _rates(rate: Any, channels: int) -> Floats:
     """Return one rate per channel, shape (K,)."""
-    if np.ndim(rate) == 0:
+    if as_array(rate, "rate").ndim == 0:
         return np.full(channels, positive_rate(rate, "rate"))
     rates = np.array([positive_rate(r, f"rate[{k}]") for k, r in enumerate(rate)])
     if rates.shape != (channels,):
@@ -56,7 +57,7 @@ def _rates(rate: Any, channels: int) -> Floats:
 
 def _checked_covariance(covariance: Any, channels: int) -> Floats:
     """Return C, real symmetric positive semi-definite, shape (K, K)."""
-    array = np.asarray(covariance)
+    array = as_array(covariance, "covariance")
     if array.shape != (channels, channels) or array.dtype.kind not in "biuf":
         raise ModelError(
             f"`covariance` must be real with shape ({channels}, {channels}), but has "

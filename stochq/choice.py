@@ -10,15 +10,15 @@ import numpy as np
 from stochq.arrays import Floats, as_times, whole_number
 from stochq.atoms import plan_of
 from stochq.bias import exact_step_bias, observable_ranges
-from stochq.envelopes import evaluate
+from stochq.envelopes import Sampled, evaluate
 from stochq.errors import SchemeMismatchError
 from stochq.lowering import Dynamics, lower
 from stochq.model import Model
 from stochq.schemes import SCHEMES, EulerMaruyama, Exact, Midpoint, Scheme, Strang
 from stochq.schemes.lanes import ATOM
 from stochq.schemes.splitting import has_flow
-from stochq.schemes.traits import StepGrid, step_grid
-from stochq.structure import commute
+from stochq.schemes.traits import StepGrid, grid_for
+from stochq.structure import commute, commuting_groups
 from stochq.unravelings import Choice
 
 __all__ = ["default_scheme", "explain_scheme"]
@@ -64,6 +64,9 @@ def _resolving_dt(dynamics: Dynamics, times: Floats) -> float:
     probed = _probed(dynamics, times)
     steps = [np.inf]
     for f in dynamics.functions:
+        if isinstance(f, Sampled):  # somebody chose these times for a reason
+            steps.append(float(np.diff(f.times).min()))
+            continue
         values = evaluate(f, probed)
         slope = np.abs(np.diff(values)).max() / (probed[1] - probed[0])
         reach = np.abs(values).max()
@@ -187,6 +190,11 @@ def _reason(scheme: Scheme, dynamics: Dynamics) -> str:
     """Return why a scheme was chosen."""
     if isinstance(scheme, Exact):
         return "all parts commute, so no step is needed"
+    if isinstance(scheme, Strang) and dynamics.raw:
+        return (
+            "every factor has a closed form and averages have weak order 2; the norm "
+            "grows, as raw Ito noise makes it"
+        )
     if isinstance(scheme, Strang):
         return (
             "every factor has a closed form, so each path stays on the unit sphere and "
@@ -230,12 +238,13 @@ def explain_scheme(
     lines = [*_structure(dynamics), "", f"chosen: {scheme}"]
     lines.append(f"  {_reason(scheme, dynamics)}")
     if np.isfinite(scheme.dt):
-        steps = sum(step_grid(grid, scheme.dt).counts)
+        steps = sum(grid_for(scheme, grid).counts)
         bias = exact_step_bias(dynamics, grid, scheme)
         known = "out of reach of an exact calculation"
         if bias is not None:
             known = f"at most {np.abs(bias).max():.2g} for any observable and time"
         lines.append(f"  {steps} steps; step bias {known}")
+    commuting = len(commuting_groups(dynamics.noise)) < 2
     lines.append("others:")
     for family in SCHEMES:
         if isinstance(scheme, family):
@@ -244,9 +253,7 @@ def explain_scheme(
         traits = family.traits
         orders = f"weak order {traits.weak:g}"
         if traits.paths:
-            strong = traits.strong_commuting if model.noise_commutes() else (
-                traits.strong
-            )  # fmt: skip
+            strong = traits.strong_commuting if commuting else traits.strong
             orders += f", strong order {strong:g}"
         lines.append(f"  {family.__name__}: {refusal or orders}")
     return "\n".join(lines)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from stochq.arrays import Floats, as_times, whole_number
-from stochq.atoms import Plan, Stack, coupled_grids
+from stochq.atoms import Plan, Stack, coupled_plans
 from stochq.bias import exact_step_bias
 from stochq.choice import default_scheme
 from stochq.errors import ModelError, SchemeMismatchError
@@ -18,7 +18,7 @@ from stochq.model import Model
 from stochq.parallel import checked_jobs, collect
 from stochq.replay import checked_scheme
 from stochq.schemes import Scheme, Strang, TwoPoint
-from stochq.schemes.traits import path_grid, step_grid
+from stochq.schemes.traits import grid_for, path_grid
 from stochq.unravelings import Choice
 
 if TYPE_CHECKING:
@@ -64,6 +64,15 @@ class Difference:
     independent_mcse: Floats
     n_traj: int
     seed: int
+
+    def __repr__(self) -> str:
+        """Say what was run, in one line."""
+        return (
+            f"Difference({len(self.names)} observables, {self.times.size} times, "
+            f"n_traj={self.n_traj}, seed={self.seed}, largest mcse "
+            f"{self.mcse.max():.2g}, of independent runs "
+            f"{self.independent_mcse.max():.2g})"
+        )
 
     def to_frame(self) -> pd.DataFrame:
         """Return a tidy table with one row per observable and time."""
@@ -154,12 +163,12 @@ def simulate_difference(
     grid = as_times(times)
     whole_number(n_traj, "n_traj", at_least=2)
     schemes = [checked_scheme(one) for one in _pair(scheme, "scheme")]
-    path_dt = _common_cell(schemes) if path_dt is None else path_dt
+    path_dt = _common_cell(schemes, grid) if path_dt is None else path_dt
     plans = []
     for model, one, choice in zip(
         (first, second), schemes, _pair(unraveling, "unraveling"), strict=True
     ):
-        steps = path_grid(grid, one.dt, path_dt)
+        steps = path_grid(one, grid, path_dt)
         plans.append(Plan.of(lower(model, choice), steps, one, seed, n_traj))
     moments = _difference((plans[0], plans[1]), checked_jobs(n_jobs), progress)
     means, mcse = np.split(moments.mean, 3), np.split(moments.mcse, 3)
@@ -177,10 +186,11 @@ def simulate_difference(
     )
 
 
-def _common_cell(schemes: list[Scheme]) -> float | None:
-    """Return half of the smallest step; None where there is no step at all."""
+def _common_cell(schemes: list[Scheme], times: Floats) -> float:
+    """Return half of the smallest step, or of an interval where there is no step."""
     smallest = min(scheme.dt for scheme in schemes)
-    return 0.5 * smallest if np.isfinite(smallest) else None
+    longest = float(np.diff(times).max(initial=1.0))
+    return 0.5 * smallest if np.isfinite(smallest) else 0.5 * longest
 
 
 @dataclass(frozen=True, eq=False)
@@ -206,6 +216,15 @@ class StepBias:
     values: Floats
     error: Floats
     exact: bool
+
+    def __repr__(self) -> str:
+        """Say how large it is, in one line."""
+        o, t = np.unravel_index(np.abs(self.values).argmax(), self.values.shape)
+        error = "exact" if self.exact else f"+- {self.error[o, t]:.2g}"
+        return (
+            f"StepBias(largest {self.values[o, t]:.3g} {error}, for "
+            f"{self.names[o]!r} at t = {self.times[t]:g})"
+        )
 
     def to_frame(self) -> pd.DataFrame:
         """Return a tidy table: observable, time, step_bias, error."""
@@ -255,12 +274,9 @@ def coupled_step_bias(
             f"`scheme` must follow a Brownian path for a coupled bias, but {scheme} "
             "does not; its exact bias is out of reach for a model of this size"
         )
-    coarse, fine = coupled_grids(step_grid(times, scheme.dt))
-    plans = (
-        Plan.of(dynamics, coarse, scheme, seed, n_traj),
-        Plan.of(dynamics, fine, scheme, seed, n_traj),
-    )
-    source = Stack(plans, np.array([[1.0, -1.0]]))
+    grid = grid_for(scheme, times)
+    plans = coupled_plans(dynamics, grid, scheme, seed, n_traj)
+    source = Stack(plans, np.array([[-1.0, 1.0]]))
     moments = collect(source, n_jobs=n_jobs, progress=progress).moments
     scale = 1.0 / (1.0 - 2.0**-scheme.traits.weak)
     return scale * moments.mean, scale * moments.mcse
@@ -309,6 +325,7 @@ def step_bias(
     """
     grid = as_times(times)
     whole_number(n_traj, "n_traj", at_least=2)
+    whole_number(seed, "seed", at_least=0)
     dynamics = lower(model, unraveling)
     if scheme is None:
         scheme = default_scheme(dynamics, grid, n_traj)

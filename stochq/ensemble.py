@@ -14,7 +14,7 @@ import numpy as np
 
 from stochq.arrays import Floats, Ints, as_times, whole_number
 from stochq.atoms import plan_of
-from stochq.bias import exact_step_bias, observable_ranges
+from stochq.bias import doubted_step_bias, observable_ranges
 from stochq.choice import default_scheme
 from stochq.coupled import coupled_step_bias
 from stochq.errors import ModelError, SchemeMismatchError
@@ -129,7 +129,12 @@ class Ensemble:
     @cached_property
     def step_bias(self) -> Floats | None:
         """Exact step bias of the means, shape (O, T), or None if out of reach."""
-        return exact_step_bias(self.dynamics, self.times, self.scheme)
+        return None if self.doubted_bias is None else self.doubted_bias[0]
+
+    @cached_property
+    def doubted_bias(self) -> tuple[Floats, Floats] | None:
+        """Exact step bias and how far it may be off, each (O, T), or None."""
+        return doubted_step_bias(self.dynamics, self.times, self.scheme)
 
     @cached_property
     def estimated_bias(self) -> tuple[Floats, Floats] | None:
@@ -274,10 +279,10 @@ def simulate(
     seed : int
         Any integer >= 0.
     scheme : Scheme, optional
-        `Exact()`, `Strang(dt=...)`, `Heun(dt=...)` or `EulerMaruyama(dt=...)`. By
-        default the model's structure decides, and dt keeps the step bias below a
-        tenth of the standard error that is typical over the times (it may be more
-        where an observable hardly fluctuates yet).
+        Such as `Exact()` or `Strang(dt=...)`; `order_table()` lists all. By default
+        the model's structure decides (`explain_scheme` says why), and dt keeps the
+        step bias below a tenth of the standard error that is typical over the times
+        (it may be more where an observable hardly fluctuates yet).
     unraveling : dict of str to Choice, optional
         What the dissipators of each name become: `Jump()`, `UnitaryNoise()` or
         `Kicks()`; by default jumps, and unitary noise in a one-body model.

@@ -79,9 +79,11 @@ def _as_drives(value: Any, dim: int) -> tuple[tuple[Operator, Envelope], ...]:
     drives = []
     for m, pair in enumerate(value):
         if not isinstance(pair, Sequence) or len(pair) != 2 or not callable(pair[1]):
+            paired = isinstance(pair, Sequence) and len(pair) == 2
+            what = type(pair[1] if paired else pair).__name__
             raise ModelError(
-                f"`drives[{m}]` must be a pair (matrix, function of time), "
-                f"but is {pair!r:.60}"
+                f"`drives[{m}]` must be a pair (matrix, function of time), but "
+                + (f"its second entry is a {what}" if paired else f"is a {what}")
             )
         operator = as_operator(pair[0], f"drives[{m}]", dim)
         if not is_hermitian(operator):
@@ -287,7 +289,12 @@ Occupations
         """Return the time to look at a model."""
         if t is None and self.time_dependent:
             raise ModelError("`t` must be given for a model that depends on time")
-        return 0.0 if t is None else float(t)
+        if t is None:
+            return 0.0
+        number = isinstance(t, (int, float, np.integer, np.floating))
+        if not number or not np.isfinite(t):
+            raise ModelError(f"`t` must be a finite number, but is {t!r:.60}")
+        return float(t)
 
     def __str__(self) -> str:
         """Write the equation that the model stands for."""

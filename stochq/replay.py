@@ -35,8 +35,9 @@ class NoiseRecord:
     start, stop : ndarray, shape (n,)
         The piece of time of each increment [time].
     process : ndarray of int, shape (n,)
-        The independent Wiener process it belongs to: the noise channels of the model in
-        their order, two for a complex noise.
+        The independent Wiener process it belongs to, numbered along the model's noise:
+        one per operator where `rate` is given, two for a complex noise, and for a
+        `covariance` C = F F^T the columns of F, as many as C has rank.
     increment : ndarray, shape (n,)
         Delta W, of variance ``stop - start`` [sqrt(time)].
     """
@@ -75,7 +76,7 @@ class NoiseRecord:
         stop = self.stop[mine][order]
         path = np.concatenate(([0.0], np.cumsum(self.increment[mine][order])))
         ends = np.concatenate((self.start[mine].min(keepdims=True), stop))
-        times = np.asarray(times, dtype=np.float64)
+        times = as_times(times)
         place = np.abs(ends[:, None] - times).argmin(axis=0)
         slack = 1e-9 * max(1.0, float(np.abs(ends).max()))
         if np.abs(ends[place] - times).max(initial=0.0) > slack:
@@ -183,7 +184,7 @@ def replay(
             f"`scheme` must have single trajectories that mean something, but {scheme} "
             "only has means; use Strang(dt=...)"
         )
-    grid = path_grid(times, scheme.dt, path_dt)
+    grid = path_grid(scheme, times, path_dt)
     plan = Plan.of(dynamics, grid, scheme, seed, index + 1)
     if dynamics.one_body:
         numbers, lane = np.array([index], dtype=np.int64), 0
@@ -242,8 +243,8 @@ def trajectory(
     unraveling : dict of str to choice, optional
         As in `simulate`.
     path_dt : float, optional
-        Width of the cells of the Brownian path [time]; each step must hold an even
-        number of them.
+        Largest cell of the Brownian path [time], at most dt/2. On a path every interval
+        between output times is halved until its pieces are no larger than asked for.
 
     Returns
     -------

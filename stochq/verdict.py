@@ -39,6 +39,10 @@ POWER = 0.99
 #: Relative error allowed for in an exact step bias.
 BIAS_UNCERTAINTY = 0.1
 
+#: The same for an estimated one, of its largest value over the times: two steps cannot
+#: tell whether the declared order, with which they are extrapolated, has set in.
+ESTIMATE_UNCERTAINTY = 0.5
+
 #: Fewer trajectories than this never pass: their own errors are not known well enough.
 FEWEST = 100
 
@@ -131,6 +135,8 @@ class Verdict:
     def explain(self) -> str:
         """Return the verdict in words, one statement per line."""
         p = f"= {self.p_value:.2g}" if self.p_value >= 1e-300 else "< 1e-300"
+        if np.isnan(self.critical_z):  # means that no state can have
+            return f"{self.status.upper()}: {self.where}"
         lines = [
             f"{self.status.upper()}: largest deviation {self.max_z:.3g} standard "
             f"errors ({self.where}), p {p}, alpha = {self.alpha:g}",
@@ -179,13 +185,16 @@ def _step_bias(bias: Any, ensemble: Ensemble) -> _Bias:
     """Return the step bias, or the bound given in its place."""
     zero = np.zeros_like(ensemble.mean)
     if bias is None:
-        exact = ensemble.step_bias
+        exact = ensemble.doubted_bias
         if exact is not None and np.isfinite(exact).all():
-            return _Bias(exact, BIAS_UNCERTAINTY * np.abs(exact), "exact")
+            known, doubt = exact
+            bound = BIAS_UNCERTAINTY * np.abs(known) + _over_times(doubt)
+            return _Bias(known, bound, "exact")
         if (estimate := ensemble.estimated_bias) is None:
             return _Bias(zero, zero, "unknown")
         values, error = estimate
-        bound = BIAS_UNCERTAINTY * np.abs(values) + BIAS_SIGMAS * error
+        size = np.abs(values).max(axis=1, keepdims=True)
+        bound = ESTIMATE_UNCERTAINTY * size + BIAS_SIGMAS * error
         return _Bias(values, bound, "estimate")
     array = np.asarray(bias)
     if array.dtype.kind not in "iuf" or not np.isfinite(array).all():
@@ -197,6 +206,15 @@ def _step_bias(bias: Any, ensemble: Ensemble) -> _Bias:
             f"but has shape {array.shape}"
         )
     return _Bias(zero, zero + array, "given")
+
+
+def _over_times(curves: Floats) -> Floats:
+    """Return the largest value over all times so far, at every time, shape (O, T).
+
+    A bias may pass through zero; what is not known of it does not.
+    """
+    largest: Floats = np.maximum.accumulate(curves, axis=1)
+    return largest
 
 
 def _normal_equivalent(z: Floats, freedom: Any) -> Floats:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from stochq.averages.factors import Factors, strang_step, swept_step
 from stochq.averages.maps import AveragedStep
 from stochq.averages.polynomials import POINTS, midpoint_step, polynomial_step
@@ -24,6 +26,7 @@ from stochq.schemes import (
     platen,
 )
 from stochq.schemes.explicit import Recipe
+from stochq.schemes.traits import StepGrid
 
 __all__ = ["Averager", "has_average", "kraus_operators"]
 
@@ -68,31 +71,26 @@ class Averager:
         One that `has_average`.
     dynamics : Dynamics
         A lowered model.
+    grid : StepGrid
+        The steps that will be asked for.
     """
 
-    def __init__(self, scheme: Scheme, dynamics: Dynamics) -> None:
+    def __init__(self, scheme: Scheme, dynamics: Dynamics, grid: StepGrid) -> None:
         self._scheme, self._dynamics = scheme, dynamics
+        constant = not dynamics.time_dependent
+        self._table = np.zeros((1, 0)) if constant else dynamics.table(*grid.edges())
         factors = isinstance(scheme, SPLITTINGS)
         self._factors = Factors(dynamics) if factors else None
 
-    def step(self, h: float, t: float, number: int) -> AveragedStep:
-        """Return one step.
-
-        Parameters
-        ----------
-        h : float
-            Step [time].
-        t : float
-            Middle of the step [time], where functions of time are taken.
-        number : int
-            Steps before this one.
-        """
+    def step(self, h: float, number: int) -> AveragedStep:
+        """Return one step of length h [time], with `number` steps before it."""
+        row = self._table[min(number, len(self._table) - 1)]
         scheme = self._scheme
         if self._factors is None:
-            frozen = self._dynamics.at(t)
+            frozen = self._dynamics.frozen(row)
             if isinstance(scheme, Midpoint):
                 return midpoint_step(frozen, h)
             return polynomial_step(frozen, RECIPES[type(scheme)], h)
         if isinstance(scheme, (Alternating, RandomOrder)):
-            return swept_step(self._factors, scheme, h, t, number)
-        return strang_step(self._factors, h, t)
+            return swept_step(self._factors, scheme, h, row, number)
+        return strang_step(self._factors, h, row)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from stochq.arrays import Floats
 from stochq.averages.maps import (
     AveragedStep,
     Map,
@@ -44,10 +45,10 @@ class Factors:
             return [semigroup(self.dynamics, duration)]
         return [unitary(propagators(flow_generator(self.dynamics), [duration])[0])]
 
-    def group(self, number: int, duration: float, t: float) -> list[Map]:
-        """Return the averaged factor of one group frozen at a time."""
+    def group(self, number: int, duration: float, row: Floats) -> list[Map]:
+        """Return the averaged factor of one group for a row of the table."""
         drives = len(self.dynamics.drives)
-        members, strength = self.groups[number], self.dynamics.strengths(t)
+        members, strength = self.groups[number], self.dynamics.strengths(row)
         maps = [
             self._spectra[j].turn(strength[j] * duration) for j in members if j < drives
         ]
@@ -84,12 +85,12 @@ class Factors:
             maps.append(lambda rho: decay * rho)
         return maps
 
-    def sweep(self, order: Sequence[int], duration: float, t: float) -> list[Map]:
+    def sweep(self, order: Sequence[int], duration: float, row: Floats) -> list[Map]:
         """Return the factors of groups in an order."""
-        return [m for g in order for m in self.group(g, duration, t)]
+        return [m for g in order for m in self.group(g, duration, row)]
 
 
-def strang_step(parts: Factors, h: float, t: float) -> AveragedStep:
+def strang_step(parts: Factors, h: float, row: Floats) -> AveragedStep:
     """Return the averaged Strang step."""
     order = list(range(len(parts.groups)))
     start, link = parts.flow(0.5 * h), parts.flow(h)
@@ -97,22 +98,22 @@ def strang_step(parts: Factors, h: float, t: float) -> AveragedStep:
         return AveragedStep([], link, [])
     if not start and not parts.dynamics.time_dependent and len(order) > 1:
         outer = order.pop(0)
-        start, link = parts.group(outer, 0.5 * h, t), parts.group(outer, h, t)
+        start, link = parts.group(outer, 0.5 * h, row), parts.group(outer, h, row)
     *middle, innermost = order
-    out = parts.sweep(middle, 0.5 * h, t)
-    inner = parts.group(innermost, h, t)
+    out = parts.sweep(middle, 0.5 * h, row)
+    inner = parts.group(innermost, h, row)
     return AveragedStep(
-        start, [*out, *inner, *parts.sweep(middle[::-1], 0.5 * h, t)], link
+        start, [*out, *inner, *parts.sweep(middle[::-1], 0.5 * h, row)], link
     )
 
 
 def swept_step(
-    parts: Factors, scheme: Scheme, h: float, t: float, number: int
+    parts: Factors, scheme: Scheme, h: float, row: Floats, number: int
 ) -> AveragedStep:
     """Return the averaged step of alternating or random sweeps, halves not merged."""
     order = list(range(len(parts.groups)))
-    forward = compose(parts.sweep(order, h, t))
-    backward = compose(parts.sweep(order[::-1], h, t))
+    forward = compose(parts.sweep(order, h, row))
+    backward = compose(parts.sweep(order[::-1], h, row))
     half = parts.flow(0.5 * h)
     if isinstance(scheme, RandomOrder):
         body: Map = lambda rho: 0.5 * (forward(rho) + backward(rho))  # noqa: E731

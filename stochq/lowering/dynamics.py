@@ -9,8 +9,9 @@ from functools import cached_property
 import numpy as np
 import scipy.sparse as sp
 
-from stochq.arrays import Ints, Operator, adjoint
-from stochq.envelopes import Envelope, evaluate
+from stochq.arrays import Floats, Ints, Operator, adjoint
+from stochq.envelopes import Envelope, evaluate, step_averages
+from stochq.errors import ModelError
 from stochq.model import Model
 from stochq.states import State
 from stochq.structure import commuting_groups
@@ -142,17 +143,54 @@ class Dynamics:
         squares = [] if self.raw else [-0.5 * (L @ L) for L in self.noise]
         return summed(-1j * self.hamiltonian, squares)
 
-    def strengths(self, t: float) -> list[float]:
-        """Return what multiplies each drive, then each noise, at a time."""
-        time = np.array([t], dtype=np.float64)
-        values = [float(evaluate(f, time)[0]) for f in self.functions]
-        return [1.0 if f < 0 else values[f] for f in self.function_of]
+    @cached_property
+    def column_of(self) -> Ints:
+        """Column of `table` that multiplies each drive, then each noise; -1 for none."""
+        shift = np.zeros(self.function_of.size, dtype=np.int64)
+        shift[len(self.drives) :] = len(self.functions)
+        return np.where(self.function_of < 0, -1, self.function_of + shift)
+
+    def table(self, starts: Floats, stops: Floats) -> Floats:
+        r"""Return the functions of time over steps, shape (steps, 2 F).
+
+        Drives turn by :math:`\int f\,dt` in a step and noise has the variance
+        :math:`\int f^2 dt`, so the first F columns are mean values and the others root
+        mean squares, with the sign of the mean. Pulses and jumps inside a step count.
+        """
+        if not self.functions:
+            return np.zeros((starts.size, 0))
+        pairs = [self._averages(k, starts, stops) for k in range(len(self.functions))]
+        columns = [mean for mean, _ in pairs]
+        columns += [np.where(mean < 0, -rms, rms) for mean, rms in pairs]
+        return np.ascontiguousarray(np.stack(columns, axis=1))
+
+    def _averages(
+        self, number: int, starts: Floats, stops: Floats
+    ) -> tuple[Floats, Floats]:
+        """Return the averages of one function; errors say whose it is."""
+        try:
+            return step_averages(self.functions[number], starts, stops)
+        except ModelError as error:
+            first = int(np.flatnonzero(self.function_of == number)[0])
+            drives = len(self.drives)
+            owner = f"drive {first}" if first < drives else "a noise strength"
+            raise ModelError(f"{owner}: {error}") from error
+
+    def strengths(self, row: Floats) -> list[float]:
+        """Return what multiplies each drive, then each noise, in a row of `table`."""
+        return [1.0 if c < 0 else float(row[c]) for c in self.column_of]
 
     def at(self, t: float) -> Dynamics:
-        """Return the same dynamics frozen at a time: constant, independent channels."""
+        """Return the same dynamics frozen at a time."""
+        time = np.array([t], dtype=np.float64)
+        values = [evaluate(f, time)[0] for f in self.functions]
+        return self.frozen(np.array([*values, *values]))
+
+    def frozen(self, row: Floats) -> Dynamics:
+        """Return the dynamics of one step: constant, with independent channels."""
         if not self.time_dependent and self.mixing is None:
             return self
-        factor = self.strengths(t)
+        factor = self.strengths(row)
         drives, noise = factor[: len(self.drives)], factor[len(self.drives) :]
         frozen = [f * L for f, L in zip(noise, self.noise, strict=True)]
         if self.mixing is not None:

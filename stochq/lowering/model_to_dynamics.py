@@ -78,6 +78,8 @@ def lower(model: Model, unraveling: Mapping[str, Choice] | None = None) -> Dynam
     SchemeMismatchError
         If a choice does not fit an operator.
     """
+    if not isinstance(model, Model):
+        raise ModelError(f"`model` must be a Model, but is {type(model).__name__}")
     choices = _checked_unraveling(model, unraveling)
     noise: list[Channel] = []
     for member in model.noise:

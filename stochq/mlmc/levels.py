@@ -21,14 +21,14 @@ from functools import reduce
 import numpy as np
 
 from stochq.arrays import Floats
-from stochq.atoms import Plan, Run, Stack, coupled_grids
+from stochq.atoms import Plan, Run, Stack, coupled_plans
 from stochq.errors import SchemeMismatchError
 from stochq.lowering import Dynamics
 from stochq.moments import Moments
 from stochq.parallel import collect
 from stochq.schemes import Scheme
 from stochq.schemes.lanes import ATOM
-from stochq.schemes.traits import StepGrid, step_grid
+from stochq.schemes.traits import StepGrid, grid_for
 from stochq.streams import child_seed
 
 __all__ = ["Ladder", "Level", "whole_atoms"]
@@ -194,15 +194,16 @@ class Ladder:
 
     def grid(self, number: int) -> StepGrid:
         """Return the steps of a level's fine runs."""
-        return step_grid(self.times, self.scheme.dt).refined(2**number)
+        return grid_for(self.scheme, self.times).refined(2**number)
 
     def source(self, number: int) -> Stack:
         """Return what runs a level: fine, coarse and fine - coarse, stacked."""
         seed = child_seed(self.seed, STREAM, number)
         if number == 0:
             return Stack((self._plan(self.grid(0), seed),), np.ones((1, 1)))
-        coarse, fine = coupled_grids(self.grid(number - 1))
-        plans = (self._plan(fine, seed), self._plan(coarse, seed))
+        plans = coupled_plans(
+            self.dynamics, self.grid(number - 1), self.scheme, seed, ATOM
+        )
         return Stack(plans, np.array([[1.0, 0.0], [0.0, 1.0], [1.0, -1.0]]))
 
     def _plan(self, grid: StepGrid, seed: int) -> Plan:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from stochq.arrays import Floats
+from stochq.arrays import Floats, as_array
 from stochq.errors import SchemeMismatchError
 from stochq.lowering import Dynamics
 from stochq.mlmc.levels import Ladder, Level
@@ -26,7 +26,7 @@ SEARCH_TRAJ, HALVINGS = 256, 16
 
 def _number(value: Any, name: str) -> float:
     """Return a finite number > 0."""
-    array = np.asarray(value)
+    array = as_array(value, "tolerance")
     if array.ndim or array.dtype.kind not in "iuf":
         raise ValueError(f"`{name}` must be a number > 0, but is {value!r}")
     if not np.isfinite(array) or array <= 0:

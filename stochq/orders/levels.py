@@ -8,7 +8,7 @@ import numpy as np
 
 from stochq.arrays import Floats
 from stochq.schemes import Richardson, Scheme
-from stochq.schemes.traits import StepGrid, step_grid
+from stochq.schemes.traits import StepGrid, grid_for
 
 __all__ = ["CELLS", "Levels", "levels_of"]
 
@@ -57,7 +57,7 @@ class Levels:
 
 def levels_of(times: Floats, scheme: Scheme, levels: int) -> Levels:
     """Return the steps of a study that starts with the step of a scheme."""
-    grid = step_grid(times, scheme.dt)
+    grid = grid_for(scheme, times)
     if not isinstance(scheme, Richardson):
         grids = tuple(grid.refined(2**k) for k in range(levels))
         return Levels(scheme, grids, np.eye(levels))

@@ -55,8 +55,8 @@ class Convergence:
     dts : ndarray, shape (L,) [time]
         Steps.
     strong : ErrorCurve or None
-        Root mean square of |psi - psi_ref|. None where the model has jumps, or the
-        scheme has no paths or declares no order for them.
+        Root mean square of |psi - psi_ref|. None where the model has jumps or the
+        scheme has no paths.
     weak : ErrorCurve or None
         Norm over observables of the exact mean of the scheme minus the exact average;
         nothing is sampled. None where averages are out of reach.

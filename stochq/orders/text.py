@@ -14,6 +14,9 @@ __all__ = ["order_text", "study_text"]
 #: Width of the first column and of one kind of errors.
 FIRST, WIDTH = 9, 24
 
+#: An order known no better than this is not determined: take more or smaller steps.
+UNDETERMINED = 0.5
+
 #: Marks of levels that do not count.
 MARKS = {"": " ", "rounding": "r", "sampling": "s", "diverged": "d"}
 
@@ -22,13 +25,18 @@ def order_text(curve: ErrorCurve) -> str:
     """Return "0.51 +- 0.02", or why there is no order."""
     if curve.order is None:
         return "exact to rounding" if curve.exact else "too few levels"
+    if curve.slope_error > UNDETERMINED:
+        return "not determined"
     return f"{curve.slope:.3f} +- {curve.slope_error:.3f}"
 
 
 def _cell(curve: ErrorCurve, level: int) -> str:
     """Return one error with its standard error."""
-    text = f"{curve.errors[level]:.3e}"
-    if curve.mcse[level]:
+    if curve.left_out[level] == "sampling":
+        text = f"below {curve.mcse[level]:.0e}"
+    else:
+        text = f"{curve.errors[level]:.3e}"
+    if curve.mcse[level] and curve.left_out[level] != "sampling":
         text += f" +- {curve.mcse[level]:.0e}"
     return f"{text} {MARKS[curve.left_out[level]]}"
 
@@ -62,4 +70,5 @@ def study_text(study: Convergence) -> str:
     marks = [f"{MARKS[reason]}: {reason}" for reason in sorted(seen)]
     if marks:
         lines.append(f"left out of the order: {', '.join(marks)}")
+    lines.append("+- is one standard error")
     return "\n".join([*lines, *study.notes])

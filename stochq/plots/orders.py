@@ -143,15 +143,22 @@ def plot_errors(
             _draw_curve(axes, curve, color, sampled=False)
         if kind == "weak" and study.weak and study.sampled:
             _draw_curve(axes, study.sampled, color, sampled=True)
-    axes.set_xlabel("step dt  (ħ = 1)")
+    axes.set_xlabel("time step dt  (ħ = 1)")
     axes.set_ylabel(typeset(LABELS[kind]))
     if drawn:
         _scale(axes, max((curve.dts for curve in drawn), key=len))
         _explain(axes, handles + (_weak_handles(studies) if kind == "weak" else []))
     else:
-        text = "no error but rounding" if handles else f"no {kind} errors"
+        text = "no error but rounding" if handles else _missing(studies, kind)
         axes.text(0.5, 0.5, text, ha="center", transform=axes.transAxes, color="0.4")
         axes.set(xticks=[], yticks=[])
+
+
+def _missing(studies: Sequence[Convergence], kind: str) -> str:
+    """Return why there are no errors of a kind."""
+    notes = dict.fromkeys(note for study in studies for note in study.notes)
+    mine = [typeset(note, 34) for note in notes if f"{kind} errors" in note]
+    return "\n".join(mine) or f"no {kind} errors"
 
 
 def _weak_handles(studies: Sequence[Convergence]) -> list[Any]:

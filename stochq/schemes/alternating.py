@@ -37,8 +37,9 @@ def alternating_program(outer: int, inner: list[int]) -> Program:
 class Alternating(Stepped):
     """Exponential splitting whose order is reversed in every second step.
 
-    Orders: weak 2; pathwise 1 for commuting noise, 1/2 otherwise. The constant depends
-    on whether the number of steps is even.
+    Every interval has an even number of steps.
+
+    Orders: weak 2; pathwise 1 for commuting noise, 1/2 otherwise.
     Handles: noise of every kind, jumps, and both.
     Conserves: the norm under noise, to rounding, on every path.
     Use when: there are many groups of channels that do not commute, each costly.
@@ -54,6 +55,7 @@ class Alternating(Stepped):
         If dt is not finite and positive.
     """
 
+    multiple: ClassVar[int] = 2
     traits: ClassVar[Traits] = Traits(
         calculus="stratonovich",
         weak=2.0,

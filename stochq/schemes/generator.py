@@ -67,7 +67,7 @@ class _Term(NamedTuple):
 
 def square_terms(dynamics: Dynamics) -> list[_Term]:
     """Return (1/2) sum L_j L_k, one term for every pair of functions of time."""
-    of = dynamics.function_of[len(dynamics.drives) :].tolist()
+    of = dynamics.column_of[len(dynamics.drives) :].tolist()
     if dynamics.mixing is None:
         products = [((f, f), L @ L) for f, L in zip(of, dynamics.noise, strict=True)]
     else:
@@ -94,7 +94,7 @@ def _commutators(dynamics: Dynamics) -> list[_Term]:
         for j in sorted({j for row in rows for j in touching.get(row, ())}):
             other = dynamics.noise[j]
             if not commute(other, L):
-                f = dynamics.function_of[[first + j, first + k]].tolist()
+                f = dynamics.column_of[[first + j, first + k]].tolist()
                 bracket = L @ other - other @ L  # (-i)^2 [L_j, L_k]
                 terms.append(
                     _Term(COMMUTATOR, bracket, (first + j, first + k), (f[0], f[1]))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import numpy as np
@@ -23,6 +23,7 @@ from stochq.schemes.noise import (
     wiener_processes,
 )
 from stochq.schemes.traits import StepGrid, Stepped, Traits
+from stochq.structure import commuting_groups
 
 __all__ = ["Magnus"]
 
@@ -71,7 +72,7 @@ def _add_areas(generator, increments, sums, weights):
 
 @kernel
 def _weights_and_areas(
-    generator, wiener, h, width, cells, step, trajectory, shared, weights, sums, scratch
+    generator, wiener, h, cells, cell, step, trajectory, shared, weights, sums, scratch
 ):
     """Write the coefficients of g over one step, areas up to those of cells included.
 
@@ -80,9 +81,10 @@ def _weights_and_areas(
     weights[:] = 0.0
     sums[:] = 0.0
     weights[0, :] = h
+    width = h / cells
     whole = step * 0  # the only group; a plain 0 would be compiled again
     for _ in range(cells):
-        draw_increments(wiener, whole, width, step, width, trajectory, shared, scratch)
+        draw_increments(wiener, whole, width, step, cell, trajectory, shared, scratch)
         _add_areas(generator, scratch.increments, sums, weights)
         for j in range(sums.shape[0]):
             for w in range(sums.shape[1]):
@@ -94,8 +96,9 @@ def _weights_and_areas(
 
 @kernel
 def _magnus_steps(
-    x, trajectory, shared, position, generator, wiener, h, cells, first_step, count
-):
+    x, trajectory, shared, position, generator, wiener, h, cells, path_cells,
+    first_step, count,
+):  # fmt: skip
     """Take `count` steps psi -> exp(g) psi on every lane."""
     groups, _, dim, lanes = x.shape
     weights = np.zeros((generator.kind.shape[0], lanes))
@@ -105,11 +108,11 @@ def _magnus_steps(
         scratch = scratch_for(wiener, lanes, position)
         for n in range(count):
             _weights_and_areas(
-                generator, wiener, h, h / cells, cells, first_step + n, trajectory[g],
-                shared, weights, sums, scratch,
+                generator, wiener, h, cells, h / path_cells, first_step + n,
+                trajectory[g], shared, weights, sums, scratch,
             )  # fmt: skip
             _exponential(generator, weights, x[g], term, y)
-    return position + count * cells
+    return position + count * path_cells
 
 
 @dataclass(frozen=True)
@@ -119,6 +122,7 @@ class _Exponential:
     grid: StepGrid
     generator: Generator
     wiener: Wiener
+    cells: int | None
 
     @property
     def together(self) -> int:
@@ -130,8 +134,8 @@ class _Exponential:
         lanes.position = _magnus_steps(
             lanes.x, lanes.trajectory, lanes.shared, lanes.position, self.generator,
             self.wiener, self.grid.lengths[self.grid.kind[interval]],
-            self.grid.cells[interval], self.grid.first_step(interval),
-            self.grid.counts[interval],
+            self.cells or self.grid.cells[interval], self.grid.cells[interval],
+            self.grid.first_step(interval), self.grid.counts[interval],
         )  # fmt: skip
 
     def draws(self) -> list[Draw]:
@@ -150,8 +154,8 @@ class Magnus(Stepped):
 
     The Levy areas are sums over the cells of every step, whose own areas are left out:
     their mean square error is h^2 / (4 cells) each. The default number of cells grows
-    as 1/dt, which strong order 1 needs. On a given Brownian path the cells are the
-    path's own.
+    as 1/dt, which strong order 1 needs. On a given Brownian path the default is the
+    cells of the path, and `cells` must divide them.
 
     Orders: strong 1 for noise of any kind; weak 1.
     Handles: noise of every kind; no jumps.
@@ -163,8 +167,8 @@ class Magnus(Stepped):
     dt : float
         Largest step [time].
     cells : int, optional
-        Increments per step from which areas are made; by default 1 / (dt x rate),
-        rounded up, where rate is the norm of sum L_k^2.
+        Increments per step from which areas are made; by default the power of two
+        above 1 / (dt x rate), where rate is the norm of sum L_k^2.
 
     Raises
     ------
@@ -204,20 +208,32 @@ class Magnus(Stepped):
                 "Magnus() must have noise that keeps the norm, but the model has "
                 'calculus="raw-ito"; use EulerMaruyama(dt=...)'
             )
-        generator = pack_generator(dynamics, areas=True)
         if not any(grid.cells):
-            cells = self.cells or self._default_cells(dynamics, generator.pairs)
-            grid = grid.on_path(cells)
+            h = max(grid.lengths, default=self.dt)
+            grid = grid.on_path(self.settled(dynamics, h).cells or 1)
+        elif self.cells and any(n % self.cells for n in grid.cells):
+            raise SchemeMismatchError(
+                f"`cells` of Magnus must divide the {max(grid.cells)} cells that the "
+                f"path has in a step, but is {self.cells}"
+            )
         everything = [list(range(len(dynamics.channels)))]
         return _Exponential(
             grid=grid,
-            generator=generator,
+            generator=pack_generator(dynamics, areas=True),
             wiener=wiener_processes(dynamics, everything, grid, seed),
+            cells=self.cells,
         )
 
-    def _default_cells(self, dynamics: Dynamics, pairs: int) -> int:
-        """Return enough cells for strong order 1."""
-        if not pairs:
-            return 1
-        rate = float(sum(abs(L @ L) for L in dynamics.noise).sum(axis=1).max())
-        return max(1, int(np.ceil(1.0 / (self.dt * rate))))
+    def settled(self, dynamics: Dynamics, h: float) -> Magnus:
+        """Return the scheme with its number of cells for a step h fixed.
+
+        Runs whose means are compared must have the same cells in the same step, however
+        fine their common path is.
+        """
+        if self.cells is not None:
+            return self
+        rates = [abs(L @ L).sum(axis=1).max() for L in dynamics.noise]
+        if len(commuting_groups(dynamics.noise)) < 2:
+            return replace(self, cells=1)
+        wanted = max(1.0, 1.0 / (h * float(sum(rates))))
+        return replace(self, cells=2 ** int(np.ceil(np.log2(wanted) - 1e-9)))

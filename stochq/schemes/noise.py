@@ -13,7 +13,6 @@ import numpy as np
 import numpy.typing as npt
 
 from stochq.arrays import Floats, Ints
-from stochq.envelopes import evaluate
 from stochq.jit import kernel
 from stochq.lowering import Dynamics
 from stochq.schemes.lanes import clear, draw_normal, turn
@@ -46,7 +45,7 @@ class Wiener(NamedTuple):
     ``number`` is the number of each on a Brownian path, which no scheme changes.
     Where ``weighed``, the increment of channel j is f_j(t) sum_k F_jk dW_k, or
     f_j(t) dt for a drive; else it is its own dW_j. ``function`` is a column of
-    ``table``, the values at the middle of every step, or -1.
+    ``table``, the values over every step, or -1.
     """
 
     key: npt.NDArray[np.uint32]
@@ -116,12 +115,10 @@ class Scratch(NamedTuple):
 
 
 def time_table(dynamics: Dynamics, grid: StepGrid) -> Floats:
-    """Return the functions of time at the middle of every step, shape (steps, F)."""
+    """Return the functions of time over every step, shape (steps, 2 F)."""
     if not dynamics.functions:
         return np.zeros((0, 0))
-    middles = grid.midpoints()
-    columns = [evaluate(f, middles) for f in dynamics.functions]
-    return np.ascontiguousarray(np.stack(columns, axis=1))
+    return dynamics.table(*grid.edges())
 
 
 def wiener_processes(
@@ -156,7 +153,7 @@ def wiener_processes(
         number=dynamics.numbers[number].astype(np.int64),
         weighed=dynamics.time_dependent or dynamics.mixing is not None,
         drive=np.array([j < drives for j in order], dtype=np.bool_),
-        function=np.array([dynamics.function_of[j] for j in order], dtype=np.int64),
+        function=np.array([dynamics.column_of[j] for j in order], dtype=np.int64),
         table=time_table(dynamics, grid),
         mix_ptr=np.cumsum([0] + [len(row) for row in rows]).astype(np.int64),
         mix_process=np.array([place[k] for row in rows for k, _ in row], np.int64),

@@ -7,14 +7,14 @@ from dataclasses import dataclass, replace
 from stochq.errors import SchemeMismatchError
 from stochq.lowering import Dynamics
 from stochq.schemes.alternating import Alternating
-from stochq.schemes.random_order import RandomOrder
 from stochq.schemes.strang import Strang
 from stochq.schemes.traits import Integrator, Scheme, StepGrid, Traits
 
 __all__ = ["Richardson"]
 
-#: Schemes whose averaged step is symmetric, so that its error is even in h.
-SYMMETRIC = (Strang, RandomOrder)
+#: Schemes whose averaged step, or pair of steps, is its own inverse at -h: the error of
+#: their means is even in h. (The mean of two orders, RandomOrder's, is not.)
+SYMMETRIC = (Strang, Alternating)
 
 
 @dataclass(frozen=True)
@@ -27,8 +27,8 @@ class Richardson:
     hardly larger than without, and it is that of the combination. What a single
     trajectory gives is no longer the expectation value of a state.
 
-    Orders: weak p + 1, or p + 2 = 4 for `Strang` and `RandomOrder`, whose averaged
-    steps are symmetric.
+    Orders: weak p + 1, or p + 2 = 4 for `Strang` and `Alternating`, whose averaged
+    steps are symmetric in time.
     Handles: what its base does.
 
     Parameters
@@ -50,11 +50,6 @@ class Richardson:
         if isinstance(base, type) or not hasattr(base, "prepare"):
             raise SchemeMismatchError(
                 f"`base` must be a scheme such as Heun(dt=0.1), but is {base!r}"
-            )
-        if isinstance(base, Alternating):
-            raise SchemeMismatchError(
-                "`base` must have an error that is a power of its step, but that of "
-                f"{base!r} depends on whether their number is even; use Strang(dt=...)"
             )
         if isinstance(base, Richardson) or not (base.traits.paths and base.dt < 1e300):
             raise SchemeMismatchError(
@@ -79,6 +74,11 @@ class Richardson:
     def dt(self) -> float:
         """The larger step, h [time]."""
         return self.base.dt
+
+    @property
+    def multiple(self) -> int:
+        """The steps of an interval come in multiples of this."""
+        return int(getattr(self.base, "multiple", 1))
 
     @property
     def weights(self) -> tuple[float, float]:

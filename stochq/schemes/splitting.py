@@ -277,7 +277,8 @@ def has_flow(dynamics: Dynamics) -> bool:
 def _check_splitting(dynamics: Dynamics, groups: list[list[int]], scheme: Any) -> None:
     """Refuse what the factors of a splitting cannot hold."""
     name = type(scheme).__name__
-    if dynamics.raw and dynamics.time_dependent:
+    strengths = dynamics.function_of[len(dynamics.drives) :]
+    if dynamics.raw and (strengths >= 0).any():
         raise SchemeMismatchError(
             f'{name} must have constant strengths for calculus="raw-ito", but a '
             "strength depends on time; use EulerMaruyama(dt=...)"

@@ -46,6 +46,10 @@ def symmetric_program(
 class Strang(Stepped):
     """Symmetric exponential splitting with independent half increments.
 
+    A step is F(h/2) G_1(h/2) ... G_m(h) ... G_1(h/2) F(h/2): the flow F of the constant
+    Hamiltonian and the jumps, and the groups G of commuting drives and noise channels,
+    diagonal ones first. Functions of time enter by their averages over the step.
+
     Orders: weak 2; pathwise 1 for commuting noise, 1/2 otherwise.
     Handles: noise of every kind, jumps (their times have no step error), and both.
     Conserves: the norm under noise, to rounding, on every path.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any, Literal, Protocol
+from typing import Any, ClassVar, Literal, Protocol
 
 import numpy as np
 
@@ -19,9 +19,16 @@ __all__ = [
     "Stepped",
     "Traits",
     "checked_dt",
+    "grid_for",
     "path_grid",
     "step_grid",
 ]
+
+#: More steps than any run could take.
+MOST_STEPS = 1e12
+
+#: What a step may be.
+NUMBERS = (int, float, np.integer, np.floating)
 
 
 @dataclass(frozen=True)
@@ -133,24 +140,43 @@ class StepGrid:
         cells = self.cells[interval]
         return self.lengths[self.kind[interval]] / cells if cells else 0.0
 
-    def midpoints(self) -> Floats:
-        """Return the middle of every step [time]."""
-        parts = [
-            t + h * (np.arange(n) + 0.5)
-            for t, n, h in zip(
-                self.start,
-                self.counts,
-                (self.lengths[k] for k in self.kind),
-                strict=True,
-            )
-        ]
-        return np.concatenate([*parts, np.zeros(0)])
+    def edges(self) -> tuple[Floats, Floats]:
+        """Return where every step starts and stops [time]."""
+        starts, stops = [np.zeros(0)], [np.zeros(0)]
+        for t, n, kind in zip(self.start, self.counts, self.kind, strict=True):
+            edges = t + self.lengths[kind] * np.arange(n + 1)
+            starts.append(edges[:-1])
+            stops.append(edges[1:])
+        return np.concatenate(starts), np.concatenate(stops)
 
 
-def step_grid(times: Floats, dt: float) -> StepGrid:
-    """Divide each interval into equal steps of at most dt."""
+def grid_for(scheme: Scheme, times: Floats) -> StepGrid:
+    """Return the steps that a scheme takes between output times."""
+    return step_grid(times, scheme.dt, getattr(scheme, "multiple", 1))
+
+
+def step_grid(times: Floats, dt: float, multiple: int = 1) -> StepGrid:
+    """Divide each interval into equal steps of at most dt, `multiple` by `multiple`.
+
+    Raises
+    ------
+    SchemeMismatchError
+        If there are more steps than any run could take.
+    """
     widths = np.diff(times)
-    counts = np.maximum(1, np.ceil(widths / dt - 1e-9)).astype(int)
+    wanted = np.ceil(widths / dt / multiple - 1e-9)
+    return _equal_steps(times, multiple * np.maximum(1.0, wanted), dt)
+
+
+def _equal_steps(times: Floats, wanted: Floats, dt: float) -> StepGrid:
+    """Divide each interval into a given number of equal steps."""
+    widths = np.diff(times)
+    if not wanted.sum() < MOST_STEPS:
+        raise SchemeMismatchError(
+            f"`dt` must leave fewer than {MOST_STEPS:.0e} steps, but {dt:g} needs "
+            f"{wanted.sum():.2g}"
+        )
+    counts = wanted.astype(int)
     scale = float(np.abs(times).max(initial=0.0))
     lengths: list[float] = []
     kind = []
@@ -171,28 +197,39 @@ def step_grid(times: Floats, dt: float) -> StepGrid:
     )
 
 
-def path_grid(times: Floats, dt: float, path_dt: float | None) -> StepGrid:
+def path_grid(scheme: Scheme, times: Floats, path_dt: float | None) -> StepGrid:
     """Return the steps of a scheme on the Brownian path drawn in cells of `path_dt`.
+
+    Every interval is halved until its pieces are no larger than dt, and then on until
+    they are no larger than `path_dt`, so that all steps fit the cells of one path.
 
     Raises
     ------
     SchemeMismatchError
-        If the cells do not fill each step an even number of times.
+        If a cell is larger than half a step.
     """
-    grid = step_grid(times, dt)
     if path_dt is None:
-        return grid
-    path = step_grid(times, checked_dt(path_dt, "a path", "path_dt"))
-    for n, cells in zip(grid.counts, path.counts, strict=True):
-        if cells % (2 * n):
-            raise SchemeMismatchError(
-                "`path_dt` must divide every step an even number of times, but an "
-                f"interval of {n} steps has {cells} cells; take dt = 2, 4, 8 ... "
-                "times path_dt"
-            )
-    return replace(
-        grid, cells=tuple(c // n for c, n in zip(path.counts, grid.counts, strict=True))
-    )
+        return grid_for(scheme, times)
+    path_dt = checked_dt(path_dt, "a path", "path_dt")
+    if np.isfinite(scheme.dt) and path_dt > 0.5 * scheme.dt * (1 + 1e-9):
+        raise SchemeMismatchError(
+            f"`path_dt` must be at most half of dt = {scheme.dt:g}, but is {path_dt:g}"
+        )
+    widths = np.diff(times)
+    cells = _halved(widths, path_dt)
+    steps = np.maximum(_halved(widths, scheme.dt), getattr(scheme, "multiple", 1))
+    cells = np.maximum(cells, 2 * steps)
+    grid = _equal_steps(times, steps, scheme.dt)
+    _equal_steps(times, cells, path_dt)  # checks their number
+    return replace(grid, cells=tuple((cells / steps).astype(int).tolist()))
+
+
+def _halved(widths: Floats, dt: float) -> Floats:
+    """Return into how many pieces of at most dt halving cuts each interval."""
+    with np.errstate(over="ignore"):
+        powers = np.ceil(np.log2(np.maximum(widths / dt, 1.0)) - 1e-9)
+        found: Floats = np.exp2(powers)
+    return found
 
 
 def checked_dt(dt: float, scheme: str, argument: str = "dt") -> float:
@@ -203,7 +240,7 @@ def checked_dt(dt: float, scheme: str, argument: str = "dt") -> float:
     SchemeMismatchError
         If it is not.
     """
-    if isinstance(dt, bool) or not isinstance(dt, (int, float, np.number)):
+    if isinstance(dt, bool) or not isinstance(dt, NUMBERS):
         raise SchemeMismatchError(
             f"`{argument}` of {scheme} must be a number, but is {dt!r}"
         )
@@ -216,9 +253,13 @@ def checked_dt(dt: float, scheme: str, argument: str = "dt") -> float:
 
 @dataclass(frozen=True)
 class Stepped:
-    """What every scheme with a time step starts from: dt, checked [time]."""
+    """What every scheme with a time step starts from: dt, checked [time].
+
+    The steps of an interval come in multiples of ``multiple``.
+    """
 
     dt: float
+    multiple: ClassVar[int] = 1
 
     def __post_init__(self) -> None:
         """Check dt."""
