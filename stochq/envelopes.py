@@ -24,8 +24,8 @@ __all__ = [
 #: f(t): a Python function of one float, or samples.
 Envelope: TypeAlias = Callable[[float], float]
 
-#: Halvings of a step in search of a jump, and the relative difference of two rules below
-#: which a function is smooth.
+#: Halvings of a step in search of a jump, and the relative difference of two rules
+#: below which a function is smooth.
 DEPTH, SMOOTH = 40, 1e-10
 
 #: How far outside its samples, in units of their span, a time may round to.

@@ -145,7 +145,7 @@ class Dynamics:
 
     @cached_property
     def column_of(self) -> Ints:
-        """Column of `table` that multiplies each drive, then each noise; -1 for none."""
+        """Column of `table` of each drive, then of each noise; -1 for none."""
         shift = np.zeros(self.function_of.size, dtype=np.int64)
         shift[len(self.drives) :] = len(self.functions)
         return np.where(self.function_of < 0, -1, self.function_of + shift)
