@@ -201,7 +201,7 @@ def test_a_bias_that_passes_through_zero_is_still_allowed_for(scheme):
         initial=[1, 0],
         observables={"x": SX, "z": SZ},
     )
-    times = np.linspace(0, 6, 121)
+    times = np.linspace(0, 6, 61)
     ensemble = simulate(model, times, n_traj=128, seed=1, scheme=scheme)
     assert verify(ensemble, master_equation(model, times)).status != "fail"
     wrong = master_equation(replace(model, hamiltonian=1.3 * SZ), times)

@@ -71,9 +71,7 @@ def test_a_scheme_is_studied_on_every_problem(capsys, tmp_path):
 def test_the_same_seed_gives_the_same_bytes_for_any_number_of_jobs(tmp_path):
     for name, jobs in (("a", "1"), ("b", "2")):
         arguments = ["--levels", "3", "--n-traj", "192", "--n-jobs", jobs]
-        assert (
-            main(["converge", "Platen", *arguments, "--out", str(tmp_path / name)]) == 0
-        )
+        assert main(["converge", "M1", *arguments, "--out", str(tmp_path / name)]) == 0
     files = sorted(path.name for path in (tmp_path / "a").iterdir())
     assert len(files) == 4
     for name in files:

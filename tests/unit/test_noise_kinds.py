@@ -106,7 +106,7 @@ def verdict(model, scheme, reference=None, n_traj=5000, **arguments):
 def test_strengths_and_drives_that_depend_on_time(scheme):
     drive = (np.diag([1.0, 0.0, -1.0]), wave)
     model = driven(strength=ramp, drives=[drive])
-    small = stepped(scheme, 0.05, 0.01)
+    small = stepped(scheme, 0.1, 0.02)
     assert verdict(model, small).status == "pass"
     frozen = driven(strength=lambda t: ramp(0.0), drives=[drive])
     assert verdict(model, small, frozen).status == "fail"
@@ -210,7 +210,7 @@ def test_a_bad_function_is_named_before_work_starts():
 def test_correlated_channels_with_different_strengths(scheme):
     model = diagonal(strength=[ramp, wave])
     assert lower(model).mixing is not None
-    step = stepped(scheme, 0.05, 0.01)
+    step = stepped(scheme, 0.1, 0.02)
     assert verdict(model, step).status == "pass"
     # without the covariance between the two, coherences decay at another rate
     alone = Model(
@@ -227,7 +227,7 @@ def test_correlated_channels_with_different_strengths(scheme):
 @pytest.mark.parametrize("scheme", [Magnus, Midpoint, Heun, EulerMaruyama])
 def test_what_does_not_split_is_left_to_other_schemes(scheme):
     model = driven(strength=[ramp, wave], covariance=[[0.3, -0.2], [-0.2, 0.3]])
-    step = stepped(scheme, 0.05, 0.01)
+    step = stepped(scheme, 0.1, 0.02)
     assert verdict(model, step).status == "pass"
     same = driven(strength=ramp, covariance=[[0.3, -0.2], [-0.2, 0.3]])
     assert verdict(model, step, same).status == "fail"
