@@ -6,7 +6,6 @@ the bias. Sampling error never enters it.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from itertools import pairwise
 
 import numpy as np
@@ -16,6 +15,7 @@ from stochq.averages import (
     AveragedStep,
     Averager,
     Map,
+    compose,
     has_average,
     kraus_operators,
 )
@@ -49,20 +49,13 @@ def observable_ranges(dynamics: Dynamics) -> Floats:
     return np.array(ranges)
 
 
-def _compose(factors: Sequence[Map], rho: Complexes) -> Complexes:
-    """Apply factors one after another."""
-    for factor in factors:
-        rho = factor(rho)
-    return rho
-
-
 def _power(step: AveragedStep, dim: int, count: int) -> Map:
     """Return the map of `count` equal steps."""
     repeated = [*step.link, *step.body]
     if dim <= DENSE_DIM and count > 2:
         size = dim * dim
         basis = np.eye(size, dtype=np.complex128).reshape(size, dim, dim)
-        once = _compose(repeated, basis).reshape(size, size)
+        once = compose(repeated)(basis).reshape(size, size)
         many = np.linalg.matrix_power(once, count - 1)
         middle: list[Map] = [
             lambda rho: (rho.reshape(-1, size) @ many).reshape(rho.shape)
@@ -70,7 +63,7 @@ def _power(step: AveragedStep, dim: int, count: int) -> Map:
     else:
         middle = repeated * (count - 1)
     factors = [*step.start, *step.body, *middle, *step.start]
-    return lambda rho: _compose(factors, rho)
+    return compose(factors)
 
 
 def _stepwise(scheme: Scheme, dynamics: Dynamics) -> bool:
@@ -94,7 +87,7 @@ def exact_means(dynamics: Dynamics, grid: StepGrid, scheme: Scheme) -> Floats:
         if _stepwise(scheme, dynamics):
             for n in range(number, number + count):
                 one = averager.step(h, n)
-                rho = _compose([*one.start, *one.body, *one.start], rho)
+                rho = compose([*one.start, *one.body, *one.start])(rho)
         else:
             if (kind, count) not in maps:
                 step = averager.step(h, number)

@@ -97,6 +97,7 @@ def _of_claim(claim: Claim, dt: float | None) -> list[_Subject]:
     from stochq.choice import default_scheme
     from stochq.lowering import lower
     from stochq.schemes import Strang
+    from stochq.schemes.traits import grid_for
 
     case = claim.cases()[0]
     times = np.asarray(case.times, dtype=np.float64)
@@ -109,7 +110,7 @@ def _of_claim(claim: Claim, dt: float | None) -> list[_Subject]:
         )
         scheme = strang
     scheme = replace(scheme, dt=dt or float(f"{scheme.dt:.3g}"))
-    steps = np.cumsum(np.ceil(np.diff(times) / scheme.dt - 1e-9))
+    steps = np.cumsum(grid_for(scheme, times).counts)
     kept = max(1, int((steps <= CLAIM_STEPS).sum()))
     return [_Subject(case.model, times[: kept + 1], scheme, case.unraveling)]
 

@@ -5,6 +5,13 @@ for its polynomial, never by sampling.
 """
 
 from stochq.averages.averager import Averager, has_average, kraus_operators
-from stochq.averages.maps import AveragedStep, Map
+from stochq.averages.maps import AveragedStep, Map, compose
 
-__all__ = ["AveragedStep", "Averager", "Map", "has_average", "kraus_operators"]
+__all__ = [
+    "AveragedStep",
+    "Averager",
+    "Map",
+    "compose",
+    "has_average",
+    "kraus_operators",
+]

@@ -54,16 +54,10 @@ class Factors:
         ]
         noise = [j for j in members if j >= drives]
         if self.dynamics.mixing is not None:
-            rows = self.dynamics.mixing[[j - drives for j in noise]].tocsc()
-            for k in range(rows.shape[1]):
-                column = rows[:, [k]].tocoo()
-                mixed = sum(
-                    w * strength[noise[i]] * self.dynamics.noise[noise[i] - drives]
-                    for i, w in zip(column.coords[0], column.data, strict=True)
-                )
-                if column.nnz:
-                    maps.append(Spectrum.of(mixed).dephasing(duration))
-            return maps
+            rows = self.dynamics.mixing[[j - drives for j in noise]].tocsr()
+            independent = self.dynamics.frozen(row).noise
+            spectra = [Spectrum.of(independent[k]) for k in np.unique(rows.indices)]
+            return maps + [spectrum.dephasing(duration) for spectrum in spectra]
         return maps + self._dephasing(noise, strength, duration)
 
     def _dephasing(

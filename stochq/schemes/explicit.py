@@ -42,7 +42,7 @@ from stochq.schemes.noise import (
 from stochq.schemes.traits import StepGrid
 from stochq.streams import Purpose, stream_key, uniform_pair
 
-__all__ = ["Explicit", "Recipe", "prepare_explicit", "refuse_jumps"]
+__all__ = ["Explicit", "Recipe", "prepare_explicit", "refuse_jumps", "refuse_raw_ito"]
 
 
 class Recipe(NamedTuple):
@@ -158,7 +158,7 @@ class Explicit:
         lanes.position = explicit_steps(
             lanes.x, lanes.trajectory, lanes.shared, lanes.position, self.generator,
             self.recipe, self.wiener, self.grid.lengths[self.grid.kind[interval]],
-            self.grid.cell(interval), self.grid.first_step(interval),
+            self.grid.cell(interval), self.grid.first_step[interval],
             self.grid.counts[interval], self.key,
         )  # fmt: skip
 
@@ -180,6 +180,21 @@ def refuse_jumps(scheme: Any, dynamics: Dynamics) -> None:
             f"{type(scheme).__name__} must have a model without jumps, but "
             f"{sorted(set(dynamics.jump_names))} jump; use Strang(dt=...), or "
             "UnitaryNoise() for them"
+        )
+
+
+def refuse_raw_ito(scheme: Any, dynamics: Dynamics) -> None:
+    """Raise for noise whose norm grows.
+
+    Raises
+    ------
+    SchemeMismatchError
+        If the noise is read as raw Ito.
+    """
+    if dynamics.raw:
+        raise SchemeMismatchError(
+            f"{type(scheme).__name__}() must have noise that keeps the norm, but the "
+            'model has calculus="raw-ito"; use EulerMaruyama(dt=...)'
         )
 
 

@@ -11,7 +11,7 @@ from stochq.arrays import whole_number
 from stochq.errors import SchemeMismatchError
 from stochq.jit import kernel
 from stochq.lowering import Dynamics
-from stochq.schemes.explicit import refuse_jumps
+from stochq.schemes.explicit import refuse_jumps, refuse_raw_ito
 from stochq.schemes.generator import Generator, apply_generator, pack_generator
 from stochq.schemes.lanes import Lanes, copy
 from stochq.schemes.noise import (
@@ -135,7 +135,7 @@ class _Exponential:
             lanes.x, lanes.trajectory, lanes.shared, lanes.position, self.generator,
             self.wiener, self.grid.lengths[self.grid.kind[interval]],
             self.cells or self.grid.cells[interval], self.grid.cells[interval],
-            self.grid.first_step(interval), self.grid.counts[interval],
+            self.grid.first_step[interval], self.grid.counts[interval],
         )  # fmt: skip
 
     def draws(self) -> list[Draw]:
@@ -203,11 +203,7 @@ class Magnus(Stepped):
             If the model has jumps or its noise is read as raw Ito.
         """
         refuse_jumps(self, dynamics)
-        if dynamics.raw:
-            raise SchemeMismatchError(
-                "Magnus() must have noise that keeps the norm, but the model has "
-                'calculus="raw-ito"; use EulerMaruyama(dt=...)'
-            )
+        refuse_raw_ito(self, dynamics)
         if not any(grid.cells):
             h = max(grid.lengths, default=self.dt)
             grid = grid.on_path(self.settled(dynamics, h).cells or 1)

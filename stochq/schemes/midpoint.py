@@ -7,10 +7,9 @@ from typing import ClassVar
 
 import numpy as np
 
-from stochq.errors import SchemeMismatchError
 from stochq.jit import kernel
 from stochq.lowering import Dynamics
-from stochq.schemes.explicit import refuse_jumps
+from stochq.schemes.explicit import refuse_jumps, refuse_raw_ito
 from stochq.schemes.generator import (
     CHANNEL,
     Generator,
@@ -162,7 +161,7 @@ class _Implicit:
         lanes.position = _midpoint_steps(
             lanes.x, lanes.trajectory, lanes.shared, lanes.position, self.generator,
             self.wiener, self.grid.lengths[self.grid.kind[interval]],
-            self.grid.cell(interval), self.grid.first_step(interval),
+            self.grid.cell(interval), self.grid.first_step[interval],
             self.grid.counts[interval],
         )  # fmt: skip
 
@@ -214,11 +213,7 @@ class Midpoint(Stepped):
             If the model has jumps or its noise is read as raw Ito.
         """
         refuse_jumps(self, dynamics)
-        if dynamics.raw:
-            raise SchemeMismatchError(
-                "Midpoint() must have noise that keeps the norm, but the model has "
-                'calculus="raw-ito"; use EulerMaruyama(dt=...)'
-            )
+        refuse_raw_ito(self, dynamics)
         everything = [list(range(len(dynamics.channels)))]
         return _Implicit(
             grid=grid,

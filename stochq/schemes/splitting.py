@@ -235,7 +235,7 @@ class Splitting:
             lanes.shared, lanes.position, self.flow, self.propagator,
             len(self.grid.lengths), kind,
             self.factors, self.wiener, self.program, self.grid.lengths[kind],
-            self.grid.cell(interval), self.grid.first_step(interval),
+            self.grid.cell(interval), self.grid.first_step[interval],
             self.grid.counts[interval], self.keys,
         )  # fmt: skip
 
@@ -251,7 +251,7 @@ class Splitting:
     def _add_draws(self, interval: int, found: list[Draw]) -> None:
         """Add the increments of one interval, in the order of `_advance`."""
         h = self.grid.lengths[self.grid.kind[interval]]
-        count, first = self.grid.counts[interval], self.grid.first_step(interval)
+        count, first = self.grid.counts[interval], self.grid.first_step[interval]
         period, columns = self.program.factor.shape
         clock = np.full(self.wiener.channel_ptr.size, self.grid.start[interval])
         for n in range(count + 1):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cached_property
+from itertools import accumulate
 from typing import Any, ClassVar, Literal, Protocol
 
 import numpy as np
@@ -131,9 +133,10 @@ class StepGrid:
         """Return the grid with increments summed from `cells` cells per step."""
         return replace(self, cells=(cells,) * len(self.counts))
 
-    def first_step(self, interval: int) -> int:
-        """Return the number of steps before an interval."""
-        return sum(self.counts[:interval])
+    @cached_property
+    def first_step(self) -> tuple[int, ...]:
+        """Number of steps before each interval."""
+        return tuple(accumulate(self.counts, initial=0))
 
     def cell(self, interval: int) -> float:
         """Return the width of the path's cells [time]; 0 where there is no path."""
