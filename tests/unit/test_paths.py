@@ -459,3 +459,18 @@ def test_new_schemes_do_not_depend_on_workers_and_batches(scheme):
         assert np.array_equal(run.mean, runs[0].mean)
         assert np.array_equal(run.mcse, runs[0].mcse)
         assert np.array_equal(run.mean_norm, runs[0].mean_norm)
+
+
+def test_the_areas_of_magnus_have_the_right_sign_and_size():
+    # without areas, or with their sign turned, the strong order would be 1/2
+    def rms(scheme):
+        errors = []
+        for i in range(8):
+            found = trajectory(
+                noisy(), TIMES, seed=3, index=i, scheme=scheme, path_dt=1 / 1024
+            )
+            truth = solved_on(found.noise, noisy(), TIMES)
+            errors.append(np.linalg.norm(found.states[-1] - truth[-1]))
+        return np.sqrt(np.mean(np.square(errors)))
+
+    assert rms(Magnus(1 / 32)) < 0.5 * rms(Magnus(1 / 32, cells=1))
