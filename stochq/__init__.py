@@ -49,11 +49,20 @@ if TYPE_CHECKING:
         TwoPoint,
     )
     from stochq.states import Occupations, Orbitals
-    from stochq.unravelings import Jump, Kicks, UnitaryNoise
+    from stochq.unravelings import (
+        Averaged,
+        Heterodyne,
+        Homodyne,
+        Jump,
+        Kicks,
+        Projections,
+        UnitaryNoise,
+    )
     from stochq.verdict import Verdict, verify
 
 __all__ = [
     "Alternating",
+    "Averaged",
     "ComplexWhiteNoise",
     "Convergence",
     "Difference",
@@ -62,7 +71,9 @@ __all__ = [
     "Ensemble",
     "EulerMaruyama",
     "Exact",
+    "Heterodyne",
     "Heun",
+    "Homodyne",
     "Jump",
     "Kicks",
     "Magnus",
@@ -75,6 +86,7 @@ __all__ = [
     "Occupations",
     "Orbitals",
     "Platen",
+    "Projections",
     "RandomOrder",
     "Reference",
     "Richardson",
@@ -146,7 +158,15 @@ _HOMES = {
     ),
     "envelopes": ("Sampled",),
     "states": ("Occupations", "Orbitals"),
-    "unravelings": ("Jump", "Kicks", "UnitaryNoise"),
+    "unravelings": (
+        "Averaged",
+        "Heterodyne",
+        "Homodyne",
+        "Jump",
+        "Kicks",
+        "Projections",
+        "UnitaryNoise",
+    ),
     "verdict": ("Verdict", "verify"),
 }
 
