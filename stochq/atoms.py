@@ -107,7 +107,7 @@ class Plan:
 
     def load(self, numbers: Ints, width: int = ATOM) -> Lanes:
         """Return trajectories at their initial state, kets in groups of lanes."""
-        tally = Tally(np.zeros(self.channels, np.int64), np.zeros(1), self.n_traj)
+        tally = Tally.of(self.channels, self.n_traj, numbers, 0)
         return load(self.state, tally, self.seed, numbers, width)
 
     def measure(self, lanes: Lanes) -> tuple[Floats, Floats]:

@@ -16,6 +16,7 @@ import scipy.sparse as sp
 
 from stochq.arrays import Complexes, Floats, Ints, Operator, adjoint
 from stochq.lowering import Dynamics
+from stochq.schemes.diagonal import monomials
 from stochq.structure import Sparse, blocks, pack
 
 __all__ = [
@@ -37,6 +38,8 @@ DENSE_SIZE, SERIES, DENSE_PART, DROPPED = 128, 18, 0.25, 1e-19
 #: Most copies of a propagator, and elements that all of them together may have.
 COPIES, COPIES_ELEMENTS = 16, 2**18
 
+EPS = float(np.finfo(np.float64).eps)
+
 #: Rungs of the ladder of propagators: durations D, D/2, ..., D/2^48.
 RUNGS = 48
 
@@ -44,14 +47,19 @@ RUNGS = 48
 class JumpFlow(NamedTuple):
     """Everything a kernel needs to carry a state through jumps.
 
-    ``channels`` counts the jump operators; ``right``, ``left`` and ``gram`` are R, R^-1
-    and R^dag R; ``jumps`` and ``rates`` stack the c and the c^dag c; ``ladder`` stacks
+    ``channels`` counts the jump operators; ``total`` is their rate where it does not
+    depend on the state, else -1; ``right``, ``left`` and ``gram`` are R, R^-1 and
+    R^dag R; ``jumps`` and ``rates`` stack the c and the c^dag c; ``ladder`` stacks
     the propagators, D is ``duration``. ``weights`` are the rates of kicks that do not
-    depend on the state.
+    depend on the state; where the flow is ``diagonal``, the c take each basis state to
+    ``target``, times ``factor``, at the rate ``strength``, with
+    ``frequency`` E / 2 pi and ``decay``.
     """
 
     channels: int
+    diagonal: bool
     spectral: bool
+    total: float
     energies: Complexes
     right: Sparse
     left: Sparse
@@ -61,6 +69,11 @@ class JumpFlow(NamedTuple):
     weights: Floats
     ladder: Sparse
     duration: float
+    target: Ints
+    factor: Complexes
+    strength: Floats
+    frequency: Floats
+    decay: Floats
 
 
 def _eigenbasis(generator: Operator) -> tuple[Complexes, Operator, Operator, float]:
@@ -72,8 +85,7 @@ def _eigenbasis(generator: Operator) -> tuple[Complexes, Operator, Operator, flo
     condition = 1.0
     for members in blocks(generator):
         dense = generator[members][:, members].toarray()
-        hermitian = np.array_equal(dense, dense.conj().T)
-        values, vectors = (np.linalg.eigh if hermitian else np.linalg.eig)(dense)
+        values, vectors = _eigen(dense)
         energies[members] = values
         square = np.ix_(members, members)
         right[square] = vectors
@@ -81,6 +93,26 @@ def _eigenbasis(generator: Operator) -> tuple[Complexes, Operator, Operator, flo
         if condition < CONDITION_LIMIT:
             left[square] = np.linalg.inv(vectors)
     return energies, right.tocsr(), left.tocsr(), condition
+
+
+def _eigen(dense: Complexes) -> tuple[Complexes, Complexes]:
+    """Return eigenvalues and eigenvectors, orthogonal ones where all decay alike."""
+    loss = 1j * dense.diagonal().imag.mean() * np.eye(len(dense))
+    rest = dense - loss
+    if np.abs(rest - rest.conj().T).max() > EPS * np.abs(dense).max():
+        return np.linalg.eig(dense)
+    values, vectors = np.linalg.eigh(rest)
+    return values + loss[0, 0], vectors
+
+
+def total_rate(dynamics: Dynamics) -> float:
+    """Return Gamma if sum c^dag c = Gamma 1, whatever the state, else -1."""
+    rates = sp.csr_array(sum(adjoint(c) @ c for c in dynamics.jumps))
+    diagonal = rates.diagonal().real
+    gamma = float(diagonal.mean())
+    rest = rates - sp.diags_array(np.full(diagonal.size, gamma), format="csr")
+    uneven = float(np.abs(rest.data).max(initial=0.0))
+    return gamma if uneven <= 16 * EPS * gamma else -1.0
 
 
 def propagators(generator: Operator, durations: Sequence[float]) -> list[Operator]:
@@ -206,7 +238,9 @@ def _no_jumps(duration: float) -> JumpFlow:
     nothing = pack([])
     return JumpFlow(
         channels=0,
+        diagonal=False,
         spectral=True,
+        total=-1.0,
         energies=np.zeros(0, dtype=np.complex128),
         right=nothing,
         left=nothing,
@@ -216,6 +250,11 @@ def _no_jumps(duration: float) -> JumpFlow:
         weights=np.zeros(0),
         ladder=nothing,
         duration=duration,
+        target=np.zeros((0, 0), dtype=np.int64),
+        factor=np.zeros((0, 0), dtype=np.complex128),
+        strength=np.zeros((0, 0)),
+        frequency=np.zeros(0),
+        decay=np.zeros(0),
     )
 
 
@@ -224,6 +263,8 @@ def jump_flow(dynamics: Dynamics, duration: float) -> JumpFlow:
     if not dynamics.jumps:
         return _no_jumps(duration)
     generator = flow_generator(dynamics)
+    found = None if dynamics.one_body else monomials(generator, dynamics.jumps)
+    target, factor = found or (np.zeros((0, 0), np.int64), np.zeros((0, 0), complex))
     energies, right, left, condition = _eigenbasis(generator)
     spectral = condition < CONDITION_LIMIT
     ladder: list[Operator] = []
@@ -233,7 +274,9 @@ def jump_flow(dynamics: Dynamics, duration: float) -> JumpFlow:
     rates = [adjoint(c) @ c for c in dynamics.jumps]
     return JumpFlow(
         channels=len(dynamics.jumps),
+        diagonal=found is not None,
         spectral=spectral,
+        total=-1.0 if dynamics.one_body else total_rate(dynamics),
         energies=energies,
         right=pack(right),
         left=pack(left),
@@ -243,4 +286,9 @@ def jump_flow(dynamics: Dynamics, duration: float) -> JumpFlow:
         weights=np.array([float(r.diagonal().real.mean()) for r in rates]),
         ladder=pack(ladder),
         duration=duration,
+        target=target,
+        factor=factor,
+        strength=np.square(np.abs(factor)),
+        frequency=energies.real / (2 * np.pi),
+        decay=-2.0 * energies.imag,
     )

@@ -134,7 +134,7 @@ def _toss(key, trajectory, shared, step, coin):
 @kernel
 def _advance(
     x, trajectory, clock, draws, tally, shared, position, flow, propagator, kinds, kind,
-    factors, wiener, program, h, cell, first_step, count, keys,
+    factors, wiener, program, start, h, cell, first_step, count, keys,
 ):  # fmt: skip
     """Take `count` steps of length h with every group of lanes; return the position.
 
@@ -153,6 +153,7 @@ def _advance(
     end = position
     for g in range(groups):
         scratch = scratch_for(wiener, lanes, position)
+        halves = 0  # of a step, through which the flow has carried the lanes
         for n in range(count + 1):
             step = first_step + n - 1
             row = step % period if n > 0 else 0
@@ -169,9 +170,11 @@ def _advance(
                     first_row = (2 * kind + (1 if halved else 0)) * dim
                     first_row += (step % copies) * copy_rows if n > 0 else 0
                     flow_lanes(
-                        flow, x[g], shared, duration, propagator, first_row, clock[g],
-                        draws[g], keys.jumps, trajectory[g], y, square, vectors, tally,
+                        flow, x[g], shared, start + 0.5 * h * halves, duration,
+                        propagator, first_row, clock[g], draws[g], keys.jumps,
+                        trajectory[g], y, square, vectors, tally,
                     )  # fmt: skip
+                    halves += 1 if halved else 2
                 elif program.two_point:
                     signed_factor(
                         factors, wiener, factor, duration, step, trajectory[g], shared,
@@ -234,8 +237,8 @@ class Splitting:
             lanes.x, lanes.trajectory, lanes.clock, lanes.draws, lanes.tally,
             lanes.shared, lanes.position, self.flow, self.propagator,
             len(self.grid.lengths), kind,
-            self.factors, self.wiener, self.program, self.grid.lengths[kind],
-            self.grid.cell(interval), self.grid.first_step[interval],
+            self.factors, self.wiener, self.program, float(self.grid.start[interval]),
+            self.grid.lengths[kind], self.grid.cell(interval), self.grid.first_step[interval],
             self.grid.counts[interval], self.keys,
         )  # fmt: skip
 
