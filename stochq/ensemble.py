@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from stochq.arrays import Floats, Ints, as_times, whole_number
-from stochq.atoms import plan_of
+from stochq.atoms import Kept, plan_of
 from stochq.bias import doubted_step_bias, observable_ranges
 from stochq.choice import default_scheme
 from stochq.coupled import coupled_step_bias
@@ -22,6 +22,7 @@ from stochq.lowering import Dynamics, lower
 from stochq.model import Model
 from stochq.moments import Moments
 from stochq.parallel import checked_jobs, collect
+from stochq.records import JumpRecords
 from stochq.replay import Trajectory, checked_scheme, replay
 from stochq.schemes import Richardson, Scheme, TwoPoint
 from stochq.streams import Purpose, child_seed, stream_key
@@ -71,6 +72,8 @@ class Ensemble:
         The lowered model.
     scheme : Scheme
         What integrated it.
+    jump_records : JumpRecords or None
+        The jumps of every trajectory, one by one, if `keep_jumps` asked for them.
     provenance : dict
         Versions, scheme, dt, unraveling, largest norm defect, wall time.
     """
@@ -86,6 +89,7 @@ class Ensemble:
     deterministic: Any
     dynamics: Dynamics
     scheme: Scheme
+    jump_records: JumpRecords | None
     provenance: Mapping[str, Any]
 
     @property
@@ -244,6 +248,21 @@ def _version_items() -> tuple[tuple[str, str], ...]:
     return tuple(found.items())
 
 
+def _records(
+    dynamics: Dynamics, times: Floats, kept: Kept | None, limit: int | None
+) -> JumpRecords | None:
+    """Return the kept jumps with the names of their dissipators."""
+    if kept is None or limit is None:
+        return None
+    return JumpRecords(
+        **kept._asdict(),
+        names=dynamics.jump_names,
+        start=float(times[0]),
+        stop=float(times[-1]),
+        limit=limit,
+    )
+
+
 def simulate(
     model: Model,
     times: Any,
@@ -255,6 +274,7 @@ def simulate(
     n_jobs: int = 1,
     batch: int | None = None,
     progress: bool | None = None,
+    keep_jumps: int | None = None,
 ) -> Ensemble:
     r"""Average observables over trajectories of a model.
 
@@ -292,6 +312,11 @@ def simulate(
         Atoms of 64 trajectories per task; affects speed only.
     progress : bool, optional
         Show a bar; by default on a terminal only.
+    keep_jumps : int, optional
+        Keep the times and operators of the first `keep_jumps` jumps of every
+        trajectory as ``ensemble.jump_records``. They take at most
+        ``20 n_traj keep_jumps`` bytes, and 8 for every trajectory's number of jumps
+        by each operator; while a batch runs, 12 for every jump it may have.
 
     Returns
     -------
@@ -315,11 +340,18 @@ def simulate(
     n_jobs = checked_jobs(n_jobs)
     if batch is not None:
         whole_number(batch, "batch", at_least=1)
+    if keep_jumps is not None:
+        whole_number(keep_jumps, "keep_jumps", at_least=1)
     dynamics = lower(model, unraveling)
+    if keep_jumps is not None and not dynamics.jumps:
+        raise SchemeMismatchError(
+            "`keep_jumps` must go with a model that jumps, but this one has no "
+            "dissipator that does; leave it out, or unravel one by Jump()"
+        )
     if scheme is None:
         scheme = default_scheme(dynamics, grid, n_traj)
     scheme = checked_scheme(scheme)
-    source = plan_of(dynamics, grid, scheme, seed, n_traj)
+    source = plan_of(dynamics, grid, scheme, seed, n_traj, keep_jumps or 0)
     run = collect(source, n_jobs=n_jobs, batch=batch, progress=progress)
     return Ensemble(
         names=tuple(model.observables),
@@ -333,6 +365,7 @@ def simulate(
         deterministic=_deterministic(dynamics, grid.size, scheme.traits.unitary),
         dynamics=dynamics,
         scheme=scheme,
+        jump_records=_records(dynamics, grid, run.kept, keep_jumps),
         provenance={
             "versions": dict(_version_items()),
             "scheme": repr(scheme),

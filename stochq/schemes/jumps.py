@@ -11,8 +11,8 @@ from __future__ import annotations
 import numpy as np
 
 from stochq.jit import kernel
-from stochq.schemes.flow import RUNGS
 from stochq.schemes.diagonal import diagonal_lanes
+from stochq.schemes.flow import RUNGS
 from stochq.schemes.lanes import apply_matrix, copy, count_jump, squared_norms
 from stochq.streams import uniform_pair
 

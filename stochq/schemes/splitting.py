@@ -238,8 +238,8 @@ class Splitting:
             lanes.shared, lanes.position, self.flow, self.propagator,
             len(self.grid.lengths), kind,
             self.factors, self.wiener, self.program, float(self.grid.start[interval]),
-            self.grid.lengths[kind], self.grid.cell(interval), self.grid.first_step[interval],
-            self.grid.counts[interval], self.keys,
+            self.grid.lengths[kind], self.grid.cell(interval),
+            self.grid.first_step[interval], self.grid.counts[interval], self.keys,
         )  # fmt: skip
 
     def draws(self) -> list[Draw]:
