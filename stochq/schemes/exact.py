@@ -9,13 +9,15 @@ import numpy as np
 
 from stochq.errors import SchemeMismatchError
 from stochq.lowering import Dynamics
+from stochq.schemes.large import prepare_flow
 from stochq.schemes.splitting import (
-    Splitting,
+    FLOW,
+    Entry,
     merged_outside,
-    prepare_splitting,
+    program_of,
 )
 from stochq.schemes.strang import symmetric_program
-from stochq.schemes.traits import StepGrid, Traits
+from stochq.schemes.traits import Integrator, StepGrid, Traits
 from stochq.structure import commute
 
 __all__ = ["Exact"]
@@ -46,7 +48,9 @@ class Exact:
     @staticmethod
     def handles(dynamics: Dynamics) -> bool:
         """Tell whether all factors of the model commute."""
-        if dynamics.time_dependent:
+        if dynamics.monitors or dynamics.averaged:
+            return False
+        if dynamics.time_dependent and (dynamics.noise or dynamics.one_body):
             return False
         if not dynamics.noise:
             return True
@@ -55,7 +59,7 @@ class Exact:
         flow = dynamics.effective_hamiltonian
         return not flow.nnz or all(commute(flow, L) for L in dynamics.noise)
 
-    def prepare(self, dynamics: Dynamics, grid: StepGrid, seed: int) -> Splitting:
+    def prepare(self, dynamics: Dynamics, grid: StepGrid, seed: int) -> Integrator:
         """Return an integrator for a lowered model.
 
         Raises
@@ -68,5 +72,7 @@ class Exact:
                 "Exact() must have a constant model whose parts commute (no noise, or "
                 "only commuting noise), but this one has others; use Strang(dt=...)"
             )
-        program = symmetric_program(*merged_outside(dynamics, len(dynamics.noise[:1])))
-        return prepare_splitting(self, program, dynamics, grid, seed)
+        program = program_of([Entry(FLOW)])
+        if dynamics.noise:
+            program = symmetric_program(*merged_outside(dynamics, 1))
+        return prepare_flow(self, program, dynamics, grid, seed, frozen=False)

@@ -8,7 +8,7 @@ the factors of a step; the outer halves of neighboring steps are merged into one
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any, NamedTuple
 
@@ -19,7 +19,7 @@ from stochq.arrays import Ints
 from stochq.errors import SchemeMismatchError
 from stochq.jit import kernel
 from stochq.lowering import Dynamics
-from stochq.schemes.flow import JumpFlow, flow_propagators, jump_flow
+from stochq.schemes.flow import JumpFlow, flow_propagators, jump_flow, no_jumps
 from stochq.schemes.jumps import flow_lanes
 from stochq.schemes.lanes import Lanes
 from stochq.schemes.noise import (
@@ -50,8 +50,10 @@ __all__ = [
     "has_flow",
     "merged_outside",
     "outer_and_inner",
+    "prepare_parts",
     "prepare_splitting",
     "program_of",
+    "stochastic_factor",
 ]
 
 #: Factors of a program that are not a group of channels.
@@ -213,6 +215,20 @@ def _gaussian_factor(
     apply_noise(factors, group, scratch.increments, x, scratch.work)
 
 
+@kernel
+def stochastic_factor(
+    factors, wiener, group, duration, step, cell, trajectory, x, scratch, two_point
+):
+    """Draw a group's increments over a duration and apply its factor."""
+    if two_point:
+        signed_factor(
+            factors, wiener, group, duration, step, trajectory, False, x, scratch
+        )
+        return
+    draw_increments(wiener, group, duration, step, cell, trajectory, False, scratch)
+    apply_noise(factors, group, scratch.increments, x, scratch.work)
+
+
 @dataclass(frozen=True)
 class Splitting:
     """A splitting scheme ready to run."""
@@ -309,17 +325,37 @@ def prepare_splitting(
     SchemeMismatchError
         If the model does not split into factors in closed form.
     """
-    groups = dynamics.groups
+    if (dynamics.jump_function_of >= 0).any():
+        raise SchemeMismatchError(
+            f"{type(scheme).__name__} must have jumps of constant rates, but a "
+            "strength depends on time; use Strang(dt=...)"
+        )
+    durations = [part * h for h in grid.lengths for part in (1.0, 0.5)]
+    return replace(
+        prepare_parts(scheme, program, dynamics, dynamics.groups, grid, seed),
+        flow=jump_flow(dynamics, max(grid.lengths, default=1.0)),
+        propagator=pack(flow_propagators(dynamics, durations)),
+    )
+
+
+def prepare_parts(
+    scheme: Any,
+    program: Program,
+    dynamics: Dynamics,
+    groups: list[list[int]],
+    grid: StepGrid,
+    seed: int,
+) -> Splitting:
+    """Return the integrator of a splitting scheme without its flow."""
     _check_splitting(dynamics, groups, scheme)
     order = [j for group in groups for j in group]
     edges = np.cumsum([0] + [len(group) for group in groups])
     relabeled = [list(range(a, b)) for a, b in pairwise(edges.tolist())]
-    durations = [part * h for h in grid.lengths for part in (1.0, 0.5)]
     return Splitting(
         grid=grid,
         program=program,
-        flow=jump_flow(dynamics, max(grid.lengths, default=1.0)),
-        propagator=pack(flow_propagators(dynamics, durations)),
+        flow=no_jumps(max(grid.lengths, default=1.0)),
+        propagator=pack([]),
         factors=noise_factors(
             [dynamics.channels[j] for j in order],
             relabeled,
