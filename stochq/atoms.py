@@ -14,6 +14,7 @@ from stochq.errors import SchemeMismatchError
 from stochq.lowering import Dynamics
 from stochq.schemes import Magnus, Richardson, Scheme
 from stochq.schemes.lanes import ATOM, Lanes, Tally, load, measure
+from stochq.schemes.large import SeriesSplitting
 from stochq.schemes.traits import Integrator, StepGrid, grid_for
 from stochq.states import State
 from stochq.structure import Quadratic, pack_quadratic
@@ -21,8 +22,9 @@ from stochq.structure import Quadratic, pack_quadratic
 __all__ = ["Kept", "Plan", "Run", "Source", "Stack", "coupled_plans", "plan_of"]
 
 
-#: Largest dimension for which several atoms share a group of lanes and fit in cache.
-WIDE_DIM = 64
+#: Largest dimension for which several atoms share a group of lanes and fit in cache;
+#: a Taylor series takes as many of them at a time as fit, those that are alike.
+WIDE_DIM, SERIES_DIM = 64, 1024
 
 
 class Kept(NamedTuple):
@@ -177,7 +179,8 @@ class Plan:
 
     def _together(self) -> int:
         """Return how many atoms share a group of lanes."""
-        if self.state.one_body or self.state.dim > WIDE_DIM:
+        widest = SERIES_DIM if isinstance(self.integrator, SeriesSplitting) else WIDE_DIM
+        if self.state.one_body or self.state.dim > widest:
             return 1
         return self.integrator.together
 

@@ -53,7 +53,7 @@ POWERS = 16
 PARTS = 16
 
 #: Bytes of the series of the lanes that are carried side by side, and their number.
-SERIES_BYTES, FEWEST, MOST_LANES = 2**21, 8, 64
+SERIES_BYTES, FEWEST, MOST_LANES = 2**22, 8, 64
 
 
 class Real(NamedTuple):
@@ -72,7 +72,7 @@ class Series(NamedTuple):
     the real and imaginary parts of the A_m; ``rate_of`` is the number m of the term
     whose function is the rate of each jump, 0 for a constant one. On piece n term
     m > 0 has the polynomial ``powers[n, m - 1]`` of (t - middle) / half, and no step
-    is longer than ``longest``.
+    is longer than ``longest``, by which A_0 is multiplied if there is no other term.
     """
 
     channels: int
@@ -220,9 +220,11 @@ def taylor_series(dynamics: Dynamics, grid: StepGrid, frozen: bool) -> Series:
     longest = np.minimum(_longest(pieces, norms), max(grid.lengths, default=1.0))
     terms = _count(pieces, longest, norms)
     order, parts = _parts(matrices)
+    if not found.functions:
+        matrices = [longest[0] * matrices[0]]
     even, odd = _stacked(matrices, order)
     jumps = [c[order][:, order] for c in dynamics.jumps]
-    per_lane = 16 * dynamics.dim * (terms + len(matrices) + 4)
+    per_lane = 16 * dynamics.dim * (terms + 3)
     lanes = int(np.clip(SERIES_BYTES // per_lane // 8 * 8, FEWEST, MOST_LANES))
     return Series(
         channels=len(jumps),

@@ -1,15 +1,23 @@
 """Flow and jumps by Taylor series that are their own dense output.
 
-Every lane has its own time. A round carries all lanes that are not yet at the end by
-one series each: to the end of their step, or to the jump inside it, where S(t) = u is
-solved by a bracketed Newton iteration on ln S(psi(s)). The number of terms and the
-length of a step are those of the whole model: no lane knows of the others.
+Every lane has its own time. A round carries lanes that are not yet at the end by one
+series each: to the end of their step, or to the jump inside it, where S(t) = u is
+solved by a bracketed Newton iteration on ln S. The number of terms and the length of a
+step are those of the whole model: no lane knows of the others.
+
+Rows of the series hold the real parts of all lanes and then their imaginary parts, so
+that a real matrix element acts on both in one loop, and an imaginary one on a copy that
+is multiplied by i.
 """
 
 from __future__ import annotations
 
-import numpy as np
+from typing import NamedTuple
 
+import numpy as np
+import numpy.typing as npt
+
+from stochq.arrays import Floats, Ints
 from stochq.jit import kernel
 from stochq.schemes.lanes import count_jump
 from stochq.streams import uniform_pair
@@ -19,106 +27,261 @@ __all__ = ["TOLERANCE", "taylor_lanes"]
 #: Largest |ln(S / u)| that a jump time is left with, unless rounding is coarser.
 TOLERANCE = 1e-13
 
-#: Lanes that are evaluated side by side.
+#: Widths are multiples of it.
 STRIP = 8
 
 
+class Progress(NamedTuple):
+    """How far each lane is: time done and left, piece of time, extent in the basis."""
+
+    done: Floats
+    left: Floats
+    piece: Ints
+    extent: Ints
+    active: npt.NDArray[np.bool_]
+
+
+class Work(NamedTuple):
+    """Work space of a round of at most W lanes.
+
+    ``y[k]`` is k! tau^k psi_k, shape (d, 2 W); ``factor[m, l]`` is tau^(l + 1) a_{m,l};
+    ``sigma`` is the place on the series, in units of tau, ``end`` that of the end of
+    the step.
+    """
+
+    y: Floats
+    z: Floats
+    turned: Floats
+    factor: Floats
+    weight: Floats
+    rise: Floats
+    change: Floats
+    square: Floats
+    slope: Floats
+    sigma: Floats
+    end: Floats
+    level: Floats
+    lane: Ints
+
+
 @kernel
-def _next_term(even, odd, first_row, low, high, z, width, out):
-    """Add A z to out for the lanes of a round."""
+def _work(terms, dim, limit, functions, degree):
+    """Return work space."""
+    wide = 2 * limit
+    return Work(
+        np.empty((terms + 1, dim, wide)),
+        np.empty((dim, wide)),
+        np.empty((dim, wide)),
+        np.zeros((1 + functions, degree, wide)),
+        np.empty((terms + 1, wide)),
+        np.empty((terms + 1, wide)),
+        np.empty(wide),
+        np.empty(wide),
+        np.empty(wide),
+        np.empty(limit),
+        np.empty(limit),
+        np.empty(limit),
+        np.empty(limit, dtype=np.int64),
+    )
+
+
+@kernel
+def _add_product(matrix, first_row, low, high, source, wide, out):
+    """Add M source to rows low ... high of out, M real."""
     for i in range(low, high):
         row = first_row + i
-        for p in range(even.indptr[row], even.indptr[row + 1]):
-            j, value = even.indices[p], even.data[p]
-            for w in range(width):
-                out[0, i, w] += value * z[0, j, w]
-            for w in range(width):
-                out[1, i, w] += value * z[1, j, w]
-        for p in range(odd.indptr[row], odd.indptr[row + 1]):
-            j, value = odd.indices[p], odd.data[p]
-            for w in range(width):
-                out[0, i, w] -= value * z[1, j, w]
-            for w in range(width):
-                out[1, i, w] += value * z[0, j, w]
+        p, end = matrix.indptr[row], matrix.indptr[row + 1]
+        while p + 1 < end:  # two at a time: half the traffic of out
+            j, a = matrix.indices[p], matrix.data[p]
+            k, b = matrix.indices[p + 1], matrix.data[p + 1]
+            for w in range(wide):
+                out[i, w] += a * source[j, w] + b * source[k, w]
+            p += 2
+        if p < end:
+            j, a = matrix.indices[p], matrix.data[p]
+            for w in range(wide):
+                out[i, w] += a * source[j, w]
 
 
 @kernel
-def _convolve(factor, m, k, scale, low, high, y, z, width):
-    """Write z = scale sum_l factor[m, l] psi_{k-l}."""
-    for part in range(2):
-        for i in range(low, high):
-            for w in range(width):
-                z[part, i, w] = 0.0
-            for power in range(min(k + 1, factor.shape[1])):
-                for w in range(width):
-                    z[part, i, w] += factor[m, power, w] * y[k - power, part, i, w]
-            for w in range(width):
-                z[part, i, w] *= scale
+def _times_i(source, low, high, width, out):
+    """Write i times a state."""
+    for i in range(low, high):
+        for w in range(width):
+            out[i, w] = -source[i, width + w]
+        for w in range(width):
+            out[i, width + w] = source[i, w]
 
 
 @kernel
-def _expand(even, odd, terms, low, high, factor, y, z, width):
-    """Write the terms 1 ... of the series, with its variable scaled to [0, 1].
+def _convolve(work, m, k, low, high, wide):
+    """Write z = sum_l factor[m, l] k! / (k - l)! y_{k-l}."""
+    y, z, factor = work.y, work.z, work.factor
+    for i in range(low, high):
+        for w in range(wide):
+            z[i, w] = 0.0
+        falling = 1.0
+        for power in range(min(k + 1, factor.shape[1])):
+            for w in range(wide):
+                z[i, w] += falling * factor[m, power, w] * y[k - power, i, w]
+            falling *= k - power
 
-    ``factor[m, l]`` is tau^(l + 1) a_{m,l} of every lane.
+
+@kernel
+def _scale(work, new, low, high, wide):
+    """Multiply the term of A_0 by tau, which depends on the lane."""
+    for i in range(low, high):
+        for w in range(wide):
+            new[i, w] *= work.factor[0, 0, w]
+
+
+@kernel
+def _expand(flow, work, low, high, width):
+    """Write the terms 1 ... of the series from term 0.
+
+    Without functions of time A_0 has tau in it already.
     """
-    dim = y.shape[2]
-    count = factor.shape[0]
-    for k in range(terms):
+    y, dim, wide = work.y, work.y.shape[1], 2 * width
+    functions = flow.powers.shape[1]
+    for k in range(flow.terms):
         new = y[k + 1]
-        for part in range(2):
-            for i in range(low, high):
-                for w in range(width):
-                    new[part, i, w] = 0.0
-        _next_term(even, odd, 0 * dim, low, high, y[k], width, new)
-        scale = 1.0 / (k + 1.0)
-        for part in range(2):
-            for i in range(low, high):
-                for w in range(width):
-                    new[part, i, w] *= factor[0, 0, w] * scale
-        for m in range(1, count):
-            _convolve(factor, m, k, scale, low, high, y, z, width)
-            _next_term(even, odd, m * dim, low, high, z, width, new)
-
-
-@kernel
-def _sum_series(y, terms, low, high, first, sigma, out, square, slope):
-    """Write psi, S and dS/dsigma at sigma for a strip of lanes, by Horner's rule."""
-    value, change = np.empty(STRIP), np.empty(STRIP)
-    for w in range(STRIP):
-        square[first + w], slope[first + w] = 0.0, 0.0
-    for part in range(2):
         for i in range(low, high):
-            for w in range(STRIP):
-                value[w] = y[terms, part, i, first + w]
-                change[w] = 0.0
-            for k in range(terms - 1, -1, -1):
-                for w in range(STRIP):
-                    change[w] = change[w] * sigma[first + w] + value[w]
-                    value[w] = value[w] * sigma[first + w] + y[k, part, i, first + w]
-            for w in range(STRIP):
-                out[part, i, first + w] = value[w]
-                square[first + w] += value[w] * value[w]
-                slope[first + w] += 2.0 * value[w] * change[w]
+            for w in range(wide):
+                new[i, w] = 0.0
+        _times_i(y[k], low, high, width, work.turned)
+        _add_product(flow.even, 0 * dim, low, high, y[k], wide, new)
+        _add_product(flow.odd, 0 * dim, low, high, work.turned, wide, new)
+        for m in range(1, functions + 1):
+            if m == 1:
+                _scale(work, new, low, high, wide)
+            _convolve(work, m, k, low, high, wide)
+            _times_i(work.z, low, high, width, work.turned)
+            _add_product(flow.even, m * dim, low, high, work.z, wide, new)
+            _add_product(flow.odd, m * dim, low, high, work.turned, wide, new)
 
 
 @kernel
-def _lane_factors(flow, piece, t, tau, factor, w):
+def _sum_series(terms, work, low, high, width):
+    """Write psi into z, S and dS/dsigma, all at sigma."""
+    wide = 2 * width
+    y, z, weight, rise = work.y, work.z, work.weight, work.rise
+    square, slope, change = work.square, work.slope, work.change
+    for w in range(wide):
+        weight[0, w], rise[0, w] = 1.0, 0.0
+        square[w], slope[w] = 0.0, 0.0
+    for k in range(terms):
+        for w in range(wide):
+            weight[k + 1, w] = weight[k, w] * work.sigma[w % width] / (k + 1.0)
+            rise[k + 1, w] = weight[k, w]
+    for i in range(low, high):
+        for w in range(wide):
+            z[i, w] = y[0, i, w]
+        for w in range(wide):
+            change[w] = 0.0
+        for k in range(1, terms + 1):
+            for w in range(wide):
+                z[i, w] += weight[k, w] * y[k, i, w]
+            for w in range(wide):
+                change[w] += rise[k, w] * y[k, i, w]
+        for w in range(wide):
+            square[w] += z[i, w] * z[i, w]
+        for w in range(wide):
+            slope[w] += 2.0 * z[i, w] * change[w]
+    for w in range(width):
+        square[w] += square[width + w]
+        slope[w] += slope[width + w]
+
+
+@kernel
+def _set_factors(flow, work, piece, t, tau, c, width):
     """Write tau^(l + 1) a_{m,l} of a lane at time t in a piece."""
-    factor[0, 0, w] = tau
+    factor = work.factor
     u = (t - flow.middle[piece]) / flow.half[piece]
     ratio = tau / flow.half[piece]
     degree = factor.shape[1]
+    factor[0, 0, c] = tau
     for m in range(1, factor.shape[0]):
         for power in range(degree):
-            factor[m, power, w] = flow.powers[piece, m - 1, power]
+            factor[m, power, c] = flow.powers[piece, m - 1, power]
         for done in range(degree):  # repeated division shifts the polynomial to u
             for power in range(degree - 2, done - 1, -1):
-                factor[m, power, w] += u * factor[m, power + 1, w]
+                factor[m, power, c] += u * factor[m, power + 1, c]
         scale = tau
         for power in range(degree):
-            factor[m, power, w] *= scale
+            factor[m, power, c] *= scale
             scale *= ratio
+    for m in range(factor.shape[0]):
+        for power in range(degree):
+            factor[m, power, width + c] = factor[m, power, c]
+
+
+@kernel
+def _start_round(flow, x, start, clock, progress, work, count, low, high):
+    """Gather the chosen lanes and plan their steps; return the padded width."""
+    width = (count + STRIP - 1) // STRIP * STRIP
+    last = flow.middle.shape[0] - 1
+    for c in range(width):  # lanes beyond the chosen fill up the last strip
+        w = work.lane[min(c, count - 1)]
+        n, t = progress.piece[w], start + progress.done[w]
+        tau = flow.longest[n]
+        step = min(progress.left[w], tau)
+        if n < last:
+            step = max(0.0, min(step, flow.edges[n + 1] - t))
+        work.end[c] = step
+        work.sigma[c] = step / tau
+        work.level[c] = clock[w]
+        _set_factors(flow, work, n, t, tau, c, width)
+        for i in range(low, high):
+            work.y[0, i, c] = x[0, flow.order[i], w]
+            work.y[0, i, width + c] = x[1, flow.order[i], w]
+    return width
+
+
+@kernel
+def _finish_steps(flow, x, start, progress, work, count, width, low, high):
+    """Store the lanes without a jump, keep the others; return how many they are."""
+    last = flow.middle.shape[0] - 1
+    due = 0
+    for c in range(count):
+        w, step = work.lane[c], work.end[c]
+        if flow.channels > 0 and work.square[c] <= work.level[c]:
+            work.lane[due], work.end[due] = w, step
+            work.level[due], work.sigma[due] = work.level[c], work.sigma[c]
+            work.square[due], work.slope[due] = work.square[c], work.slope[c]
+            work.turned[0, due] = c  # which column it is
+            due += 1
+            continue
+        for i in range(low, high):
+            x[0, flow.order[i], w] = work.z[i, c]
+            x[1, flow.order[i], w] = work.z[i, width + c]
+        n = progress.piece[w]
+        if n < last and step >= flow.edges[n + 1] - (start + progress.done[w]):
+            progress.piece[w] = n + 1
+        left = progress.left[w]
+        progress.left[w] = left - step if step < left else 0.0
+        progress.done[w] += step
+        progress.active[w] = progress.left[w] > 0.0
+    return due
+
+
+@kernel
+def _compact(terms, work, count, width, low, high):
+    """Move the columns of the lanes that are due to the left; return their width."""
+    new = (count + STRIP - 1) // STRIP * STRIP
+    for c in range(count, new):
+        work.turned[0, c] = work.turned[0, count - 1]
+        work.level[c], work.sigma[c] = work.level[count - 1], work.sigma[count - 1]
+        work.square[c], work.slope[c] = work.square[count - 1], work.slope[count - 1]
+    columns = work.turned[0, :new].copy()
+    row = np.empty(2 * new)
+    for k in range(terms + 1):
+        for i in range(low, high):
+            for c in range(new):
+                row[c] = work.y[k, i, int(columns[c])]
+                row[new + c] = work.y[k, i, width + int(columns[c])]
+            for c in range(2 * new):
+                work.y[k, i, c] = row[c]
+    return new
 
 
 @kernel
@@ -130,7 +293,7 @@ def _guess(start, rise, stop, fall, end):
     low, high = 0.0, 1.0
     a = (rise + fall) * end - 2.0 * (stop - start)
     b = 3.0 * (stop - start) - (2.0 * rise + fall) * end
-    for _ in range(24):
+    for _ in range(20):
         x = 0.5 * (low + high)
         if start + x * (rise * end + x * (b + x * a)) > 0.0:
             low = x
@@ -140,53 +303,37 @@ def _guess(start, rise, stop, fall, end):
 
 
 @kernel
-def _solve(y, terms, low, high, width, level, due, sigma, out, square, slope):
-    """Move sigma of the lanes that are due to S(sigma) = level; out is psi there.
-
-    On entry they stand at the end of their step, with S below the level.
-    """
+def _solve(terms, work, width, low, high):
+    """Move sigma to S(sigma) = level for lanes with S below it at their sigma."""
+    sigma, level, square, slope = work.sigma, work.level, work.square, work.slope
     left, right = np.zeros(width), sigma[:width].copy()
     begin, descent = np.zeros(width), np.zeros(width)
-    open_ = due[:width].copy()
     for i in range(low, high):
-        for part in range(2):
-            for w in range(width):
-                begin[w] += y[0, part, i, w] * y[0, part, i, w]
-                descent[w] += 2.0 * y[0, part, i, w] * y[1, part, i, w]
+        for w in range(width):
+            for c in (w, width + w):
+                begin[w] += work.y[0, i, c] * work.y[0, i, c]
+                descent[w] += 2.0 * work.y[0, i, c] * work.y[1, i, c]
     for w in range(width):
-        if not open_[w]:
-            continue
-        start = np.log(begin[w] / level[w])
-        if start <= 0.0:  # the norm is at the clock already, to rounding
+        above = np.log(begin[w] / level[w])
+        if above <= 0.0:  # the norm is at the clock already, to rounding
             sigma[w] = 0.0
         elif square[w] > 0.0:
-            stop = np.log(square[w] / level[w])
-            sigma[w] = _guess(
-                start, descent[w] / begin[w], stop, slope[w] / square[w], sigma[w]
-            )
+            below = np.log(square[w] / level[w])
+            rise, fall = descent[w] / begin[w], slope[w] / square[w]
+            sigma[w] = _guess(above, rise, below, fall, sigma[w])
         else:
             sigma[w] *= 0.5
-    for _ in range(100):
-        for first in range(0, width, STRIP):
-            needed = False
-            for w in range(first, first + STRIP):
-                needed = needed or open_[w]
-            if not needed:
-                continue
-            _sum_series(y, terms, low, high, first, sigma, out, square, slope)
-            for w in range(first, first + STRIP):
-                if open_[w]:
-                    open_[w] = _refine(w, level, left, right, sigma, square, slope)
-        going = False
+    searching = np.ones(width, dtype=np.bool_)
+    while searching.any():
+        _sum_series(terms, work, low, high, width)
         for w in range(width):
-            going = going or open_[w]
-        if not going:
-            break
+            if searching[w]:
+                searching[w] = _refine(w, level, left, right, sigma, square, slope)
 
 
 @kernel
 def _refine(w, level, left, right, sigma, square, slope):
-    """Take one bracketed Newton step on ln S; tell whether another is needed."""
+    """Take one bracketed Newton step on ln S; tell whether there was one to take."""
     x = sigma[w]
     miss = np.log(square[w] / level[w]) if square[w] > 0.0 else -np.inf
     if abs(miss) <= TOLERANCE or x == 0.0:
@@ -200,7 +347,7 @@ def _refine(w, level, left, right, sigma, square, slope):
         new = x - miss * square[w] / slope[w]
     if not (left[w] < new < right[w]):
         new = 0.5 * (left[w] + right[w])
-    if new == left[w] or new == right[w] or abs(new - x) <= 4e-16 * x:
+    if new <= left[w] or new >= right[w] or abs(new - x) <= 4e-16 * x:
         return False
     sigma[w] = new
     return True
@@ -231,8 +378,8 @@ def _rate_factor(flow, channel, piece, t):
 
 
 @kernel
-def _jump(flow, v, low, high, piece, t, uniform, x, w):
-    """Write c v, normalized, into a lane of x; choose c at the rates |c v|^2."""
+def _choose(flow, v, low, high, piece, t, uniform):
+    """Choose a jump at the rates |c v|^2."""
     dim = v.shape[0]
     passed = np.empty(flow.channels)
     total = 0.0
@@ -246,7 +393,13 @@ def _jump(flow, v, low, high, piece, t, uniform, x, w):
     chosen = 0
     while chosen < flow.channels - 1 and passed[chosen] <= uniform * total:
         chosen += 1
-    norm = 0.0
+    return chosen
+
+
+@kernel
+def _land(flow, chosen, v, low, high, x, w):
+    """Write c v, normalized, into a lane of x."""
+    dim, norm = v.shape[0], 0.0
     for i in range(dim):
         image = _product(flow.jumps, chosen * dim, low, high, v, i)
         x[0, flow.order[i], w], x[1, flow.order[i], w] = image.real, image.imag
@@ -255,7 +408,6 @@ def _jump(flow, v, low, high, piece, t, uniform, x, w):
     for i in range(dim):
         x[0, i, w] *= scale
         x[1, i, w] *= scale
-    return chosen
 
 
 @kernel
@@ -273,13 +425,40 @@ def _extent(flow, x, w):
 
 
 @kernel
-def _next_lanes(extent, active, limit, chosen):
+def _jump_all(
+    flow, x, start, clock, draws, key, trajectory, progress, work, count, width, low,
+    high, tally,
+):  # fmt: skip
+    """Let the lanes jump that stand in the first `count` columns of z."""
+    v = np.zeros(x.shape[1], dtype=np.complex128)
+    for c in range(count):
+        w = work.lane[c]
+        miss = abs(np.log(work.square[c] / work.level[c]))
+        tally.residual[0] = max(tally.residual[0], miss)
+        for i in range(low, high):
+            v[i] = complex(work.z[i, c], work.z[i, width + c])
+        n = progress.piece[w]
+        spent = min(work.sigma[c] * flow.longest[n], work.end[c])
+        progress.done[w] += spent
+        progress.left[w] = max(0.0, progress.left[w] - spent)
+        now = start + progress.done[w]
+        uniform, clock[w] = uniform_pair(key, trajectory[w], draws[w])
+        draws[w] += 1
+        chosen = _choose(flow, v, low, high, n, now, uniform)
+        _land(flow, chosen, v, low, high, x, w)
+        count_jump(tally, trajectory[w], chosen, now)
+        progress.active[w] = progress.left[w] > 0.0
+        progress.extent[w] = _extent(flow, x, w)
+
+
+@kernel
+def _next_lanes(progress, limit, lane):
     """Choose up to `limit` active lanes of one extent; return how many."""
     count, wanted = 0, -1
-    for w in range(active.shape[0]):
-        if active[w] and (wanted < 0 or extent[w] == wanted):
-            wanted = extent[w]
-            chosen[count] = w
+    for w in range(progress.active.shape[0]):
+        if progress.active[w] and (wanted < 0 or progress.extent[w] == wanted):
+            wanted = progress.extent[w]
+            lane[count] = w
             count += 1
             if count == limit:
                 break
@@ -287,69 +466,22 @@ def _next_lanes(extent, active, limit, chosen):
 
 
 @kernel
-def _round(
-    flow, x, chosen, count, low, high, start, done, left, piece, extent, clock, draws,
-    key, trajectory, y, z, factor, tally,
-):  # fmt: skip
-    """Carry the chosen lanes by one series each, or to a jump inside it."""
-    dim = x.shape[1]
-    width = (count + STRIP - 1) // STRIP * STRIP
-    sigma, level = np.zeros(width), np.ones(width)
-    square, slope = np.empty(width), np.empty(width)
-    due = np.zeros(width, dtype=np.bool_)
-    step = np.zeros(width)
-    last = flow.middle.shape[0] - 1
-    for c in range(width):  # lanes beyond the chosen fill up the last strip
-        w = chosen[min(c, count - 1)]
-        n = piece[w]
-        tau = flow.longest[n]
-        t = start + done[w]
-        step[c] = min(left[w], tau)
-        if n < last:
-            step[c] = max(0.0, min(step[c], flow.edges[n + 1] - t))
-        sigma[c] = step[c] / tau
-        level[c] = clock[w]
-        _lane_factors(flow, n, t, tau, factor, c)
-        for i in range(low, high):
-            y[0, 0, i, c] = x[0, flow.order[i], w]
-            y[0, 1, i, c] = x[1, flow.order[i], w]
-    _expand(flow.even, flow.odd, flow.terms, low, high, factor, y, z, width)
-    for first in range(0, width, STRIP):
-        _sum_series(y, flow.terms, low, high, first, sigma, z, square, slope)
-    crossed = False
-    for c in range(count):
-        due[c] = flow.channels > 0 and square[c] <= level[c]
-        crossed = crossed or due[c]
-        if not due[c]:
-            w = chosen[c]
-            for i in range(low, high):
-                x[0, flow.order[i], w] = z[0, i, c]
-                x[1, flow.order[i], w] = z[1, i, c]
-            n = piece[w]
-            if n < last and step[c] >= flow.edges[n + 1] - (start + done[w]):
-                piece[w] = n + 1
-            left[w] = left[w] - step[c] if step[c] < left[w] else 0.0
-            done[w] += step[c]
-    if not crossed:
-        return
-    _solve(y, flow.terms, low, high, width, level, due, sigma, z, square, slope)
-    v = np.zeros(dim, dtype=np.complex128)
-    for c in range(count):
-        if not due[c]:
-            continue
-        w = chosen[c]
-        tally.residual[0] = max(tally.residual[0], abs(np.log(square[c] / level[c])))
-        for i in range(low, high):
-            v[i] = complex(z[0, i, c], z[1, i, c])
-        spent = min(sigma[c] * flow.longest[piece[w]], step[c])
-        uniform, clock[w] = uniform_pair(key, trajectory[w], draws[w])
-        now = start + (done[w] + spent)
-        taken = _jump(flow, v, low, high, piece[w], now, uniform, x, w)
-        draws[w] += 1
-        left[w] -= spent
-        done[w] += spent
+def _progress(flow, x, start, duration):
+    """Return lanes that are about to start."""
+    lanes = x.shape[2]
+    slack = 4e-16 * max(abs(start), abs(start + duration))
+    first = np.searchsorted(flow.edges, start + slack, "right") - 1
+    piece = np.full(lanes, min(flow.middle.shape[0] - 1, max(0, first)))
+    extent = np.empty(lanes, dtype=np.int64)
+    for w in range(lanes):
         extent[w] = _extent(flow, x, w)
-        count_jump(tally, trajectory[w], taken, now)
+    return Progress(
+        np.zeros(lanes),
+        np.full(lanes, duration),
+        piece,
+        extent,
+        np.ones(lanes, dtype=np.bool_),
+    )
 
 
 @kernel
@@ -357,29 +489,23 @@ def taylor_lanes(flow, x, start, duration, clock, draws, key, trajectory, tally)
     """Carry a group of lanes through the flow from `start` on, jumps included."""
     dim, lanes = x.shape[1], x.shape[2]
     limit = min(flow.lanes, (lanes + STRIP - 1) // STRIP * STRIP)
-    y = np.empty((flow.terms + 1, 2, dim, limit))
-    z = np.empty((2, dim, limit))
-    factor = np.zeros((1 + flow.powers.shape[1], flow.powers.shape[2], limit))
-    done, left = np.zeros(lanes), np.full(lanes, duration)
-    extent = np.empty(lanes, dtype=np.int64)
-    piece = np.empty(lanes, dtype=np.int64)
-    active = np.ones(lanes, dtype=np.bool_)
-    chosen = np.empty(limit, dtype=np.int64)
+    work = _work(flow.terms, dim, limit, flow.powers.shape[1], flow.powers.shape[2])
+    progress = _progress(flow, x, start, duration)
     parts = flow.parts.shape[0]
-    last = flow.middle.shape[0] - 1
-    slack = 4e-16 * max(abs(start), abs(start + duration))
-    first = min(last, max(0, np.searchsorted(flow.edges, start + slack, "right") - 1))
-    for w in range(lanes):
-        extent[w], piece[w] = _extent(flow, x, w), first
-    count = _next_lanes(extent, active, limit, chosen)
-    while count > 0:
-        a, b = extent[chosen[0]] // parts, extent[chosen[0]] % parts
-        low, high = flow.parts[a], flow.parts[b + 1]
-        _round(
-            flow, x, chosen, count, low, high, start, done, left, piece, extent, clock,
-            draws, key, trajectory, y, z, factor, tally,
-        )  # fmt: skip
-        for c in range(count):
-            w = chosen[c]
-            active[w] = left[w] > 0.0
-        count = _next_lanes(extent, active, limit, chosen)
+    while True:
+        count = _next_lanes(progress, limit, work.lane)
+        if count == 0:
+            return
+        extent = progress.extent[work.lane[0]]
+        low, high = flow.parts[extent // parts], flow.parts[extent % parts + 1]
+        width = _start_round(flow, x, start, clock, progress, work, count, low, high)
+        _expand(flow, work, low, high, width)
+        _sum_series(flow.terms, work, low, high, width)
+        due = _finish_steps(flow, x, start, progress, work, count, width, low, high)
+        if due > 0:
+            width = _compact(flow.terms, work, due, width, low, high)
+            _solve(flow.terms, work, width, low, high)
+            _jump_all(
+                flow, x, start, clock, draws, key, trajectory, progress, work, due,
+                width, low, high, tally,
+            )  # fmt: skip
