@@ -179,7 +179,8 @@ class Plan:
 
     def _together(self) -> int:
         """Return how many atoms share a group of lanes."""
-        widest = SERIES_DIM if isinstance(self.integrator, SeriesSplitting) else WIDE_DIM
+        series = isinstance(self.integrator, SeriesSplitting)
+        widest = SERIES_DIM if series else WIDE_DIM
         if self.state.one_body or self.state.dim > widest:
             return 1
         return self.integrator.together

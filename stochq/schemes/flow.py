@@ -47,9 +47,9 @@ COPIES, COPIES_ELEMENTS = 16, 2**18
 
 EPS = float(np.finfo(np.float64).eps)
 
-#: Elements of the largest eigenvector or propagator matrices; an element of them costs
-#: as much as so many operations of a Taylor series; dimension of the largest ladder.
-DENSE_ELEMENTS, DENSE_WORTH, LADDER_DIM = 2**23, 1.0, 64
+#: Most elements of eigenvector or propagator matrices; products of a Taylor series
+#: that one of them costs as much as (measured); dimension of the largest ladder.
+DENSE_ELEMENTS, DENSE_WORTH, LADDER_DIM = 2**23, 4.0, 64
 
 #: Rungs of the ladder of propagators: durations D, D/2, ..., D/2^48.
 RUNGS = 48
@@ -144,15 +144,15 @@ class Chosen(NamedTuple):
     reason: str
 
 
-def flow_method(dynamics: Dynamics, grid: StepGrid) -> Chosen:
-    """Return how the flow of a model is integrated over the steps of a grid."""
+def flow_method(dynamics: Dynamics, grid: StepGrid, *, frozen: bool) -> Chosen:
+    """Return how the flow of a model is integrated over the steps of a grid.
+
+    Frozen, drives are not part of it and rates hold their averages over a step.
+    """
     if dynamics.one_body:
         return Chosen(Method.PROPAGATOR, "orbitals")
-    follows = (dynamics.jump_function_of >= 0).any() or (
-        dynamics.drives and not dynamics.noise
-    )
-    if follows:
-        return Chosen(Method.TAYLOR, "rates or drives depend on time")
+    if (dynamics.jump_function_of >= 0).any() or (dynamics.drives and not frozen):
+        return Chosen(Method.TAYLOR, "it depends on time")
     generator = flow_generator(dynamics)
     elements = sum(members.size**2 for members in blocks(generator))
     if not dynamics.jumps:
@@ -163,7 +163,7 @@ def flow_method(dynamics: Dynamics, grid: StepGrid) -> Chosen:
         return Chosen(Method.DIAGONAL, "every c moves basis states to basis states")
     duration = max(grid.lengths, default=0.0)
     series = series_work(generator, duration)
-    if elements > min(DENSE_ELEMENTS, DENSE_WORTH * series):
+    if elements > DENSE_ELEMENTS or DENSE_WORTH * elements > series:
         return Chosen(Method.TAYLOR, "its terms cost less than the eigenvectors")
     if total_rate(dynamics) >= 0.0:
         return Chosen(Method.EVENTS, "sum c^dag c is a multiple of 1")

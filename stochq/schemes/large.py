@@ -122,7 +122,7 @@ def prepare_flow(
     SchemeMismatchError
         If the model does not split into factors in closed form.
     """
-    if flow_method(dynamics, grid).kind != Method.TAYLOR:
+    if flow_method(dynamics, grid, frozen=frozen).kind != Method.TAYLOR:
         return prepare_splitting(scheme, program, dynamics, grid, seed)
     groups = dynamics.groups if frozen else []
     return SeriesSplitting(

@@ -56,9 +56,9 @@ class Pieces(NamedTuple):
     powers: Floats
 
 
-def constant_pieces(start: float) -> Pieces:
-    """Return one piece without functions, which never ends."""
-    nothing = np.zeros((1, 0, 1))
+def constant_pieces(start: float, functions: int) -> Pieces:
+    """Return one piece that never ends, on which all functions vanish."""
+    nothing = np.zeros((1, functions, 1))
     return Pieces(np.array([start, np.inf]), np.array([start]), np.ones(1), nothing)
 
 

@@ -181,7 +181,10 @@ def _longest(pieces: Pieces, norms: Floats) -> Floats:
     """Return the longest step on each piece (N,) for norms of the A_m (M,)."""
     reach = np.abs(pieces.powers).sum(axis=2)  # at least the largest |f|
     speed = norms[0] + reach @ norms[1:]
-    return np.minimum(np.diff(pieces.edges), REACH / np.maximum(speed, 1e-300))
+    longest: Floats = np.minimum(
+        np.diff(pieces.edges), REACH / np.maximum(speed, 1e-300)
+    )
+    return longest
 
 
 def _count(pieces: Pieces, longest: Floats, norms: Floats) -> int:
@@ -248,7 +251,8 @@ def taylor_series(dynamics: Dynamics, grid: StepGrid, frozen: bool) -> Series:
 def _pieces(dynamics: Dynamics, found: Terms, grid: StepGrid, frozen: bool) -> Pieces:
     """Return the functions of the terms on pieces of time."""
     if not grid.counts or not found.functions:
-        return constant_pieces(float(grid.start.min(initial=0.0)))
+        start = float(grid.start[0]) if grid.counts else 0.0
+        return constant_pieces(start, len(found.functions))
     starts, stops = grid.edges()
     if not frozen:
         functions = [(dynamics.functions[f], squared) for f, squared in found.functions]

@@ -161,18 +161,25 @@ def _expand(flow, work, low, high, width):
 
 
 @kernel
+def _set_weights(terms, work, width):
+    """Write sigma^k / k! and its derivative."""
+    weight, rise = work.weight, work.rise
+    for w in range(2 * width):
+        weight[0, w], rise[0, w] = 1.0, 0.0
+    for k in range(terms):
+        for w in range(2 * width):
+            weight[k + 1, w] = weight[k, w] * work.sigma[w % width] / (k + 1.0)
+            rise[k + 1, w] = weight[k, w]
+
+
+@kernel
 def _sum_series(terms, work, low, high, width):
     """Write psi into z, S and dS/dsigma, all at sigma."""
     wide = 2 * width
     y, z, weight, rise = work.y, work.z, work.weight, work.rise
     square, slope, change = work.square, work.slope, work.change
-    for w in range(wide):
-        weight[0, w], rise[0, w] = 1.0, 0.0
-        square[w], slope[w] = 0.0, 0.0
-    for k in range(terms):
-        for w in range(wide):
-            weight[k + 1, w] = weight[k, w] * work.sigma[w % width] / (k + 1.0)
-            rise[k + 1, w] = weight[k, w]
+    _set_weights(terms, work, width)
+    square[:wide], slope[:wide] = 0.0, 0.0
     for i in range(low, high):
         for w in range(wide):
             z[i, w] = y[0, i, w]
@@ -466,8 +473,8 @@ def _next_lanes(progress, limit, lane):
 
 
 @kernel
-def _progress(flow, x, start, duration):
-    """Return lanes that are about to start."""
+def _progress(flow, x, start, duration, trajectory, n_traj):
+    """Return lanes that are about to start; those that do not count never do."""
     lanes = x.shape[2]
     slack = 4e-16 * max(abs(start), abs(start + duration))
     first = np.searchsorted(flow.edges, start + slack, "right") - 1
@@ -480,7 +487,7 @@ def _progress(flow, x, start, duration):
         np.full(lanes, duration),
         piece,
         extent,
-        np.ones(lanes, dtype=np.bool_),
+        trajectory < n_traj,
     )
 
 
@@ -490,7 +497,7 @@ def taylor_lanes(flow, x, start, duration, clock, draws, key, trajectory, tally)
     dim, lanes = x.shape[1], x.shape[2]
     limit = min(flow.lanes, (lanes + STRIP - 1) // STRIP * STRIP)
     work = _work(flow.terms, dim, limit, flow.powers.shape[1], flow.powers.shape[2])
-    progress = _progress(flow, x, start, duration)
+    progress = _progress(flow, x, start, duration, trajectory, tally.n_traj)
     parts = flow.parts.shape[0]
     while True:
         count = _next_lanes(progress, limit, work.lane)
