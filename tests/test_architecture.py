@@ -28,7 +28,7 @@ LAYERS = [
     {"moments"},
     {"atoms"},
     {"choice", "parallel"},
-    {"replay"},
+    {"replay", "strata"},
     {"coupled"},
     {"ensemble"},
     {"maxima"},
