@@ -1,0 +1,111 @@
+"""The generator tilted by a counting field, L(x) = L + sum_c (exp(x w_c) - 1) J_c."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import scipy.sparse as sp
+
+from stochq.arrays import Complexes, Floats, Operator
+from stochq.errors import ModelError
+from stochq.model import Model
+from stochq.references._propagate import LinearSystem, Solution, propagate
+from stochq.superoperator import summed
+from stochq.weights import as_weights
+
+__all__ = ["Tilted", "dissipator_names", "jump_part", "tilted"]
+
+
+@dataclass(frozen=True, eq=False)
+class Tilted:
+    """L and the jumps of every weight, acting on rho.ravel().
+
+    Attributes
+    ----------
+    generator : csr_array, shape (n, n)
+        L [1/time].
+    weights : ndarray, shape (W,)
+        The different weights that are not zero.
+    jumps : tuple of csr_array, shape (W,) of (n, n)
+        J_w, the sum of rate c rho c^dag over the dissipators of weight w [1/time].
+    trace : ndarray, shape (n,)
+        What takes the trace of rho.ravel().
+    """
+
+    generator: Operator
+    weights: Floats
+    jumps: tuple[Operator, ...]
+    trace: Floats
+
+    def at(self, x: complex) -> Operator:
+        """Return L(x)."""
+        factors = np.expm1(x * self.weights)
+        pairs = zip(factors, self.jumps, strict=True)
+        return summed(self.generator, (f * J for f, J in pairs))
+
+    def derivative(self, order: int) -> Operator:
+        """Return d^k L(x) / dx^k at x = 0, for k >= 1."""
+        pairs = zip(self.weights**order, self.jumps, strict=True)
+        return summed(0 * self.generator, (f * J for f, J in pairs))
+
+    def evolved(self, x: complex, start: Complexes, times: Floats) -> Solution:
+        """Return Tr exp(L(x) t) rho = <exp(x Q(t))> at the times, shape (1, T)."""
+        readout = sp.csr_array(self.trace[None], dtype=np.complex128)
+        grows = bool(np.real(x))
+        system = LinearSystem(self.at(x), {}, start, readout, grows)
+        return propagate(system, times, ())
+
+
+def dissipator_names(model: Any) -> tuple[str, ...]:
+    """Return the names of the dissipators of a model whose jumps can be counted.
+
+    Raises
+    ------
+    ModelError
+        If the model has no rates that are constant in time.
+    """
+    if not isinstance(model, Model):
+        raise ModelError(f"`model` must be a Model, but is {type(model).__name__}")
+    if model.one_body:
+        raise ModelError(
+            "`model` must start from kets or a density matrix to count jumps, but is a "
+            "one-body model of fermions; write it in the many-body space"
+        )
+    if model.time_dependent:
+        raise ModelError(
+            "`model` must not depend on time for exact counting, but has drives or "
+            "strengths; count the jumps of trajectories"
+        )
+    if not model.dissipators:
+        raise ModelError("`model` must have dissipators to count, but has none")
+    return tuple(d.name for d in model.dissipators)
+
+
+def jump_part(model: Model, weights: Floats) -> Operator:
+    """Return sum_c w_c rate_c (c kron conj(c)), shape (d^2, d^2) [weight/time]."""
+    zero = sp.csr_array((model.dim**2, model.dim**2), dtype=np.complex128)
+    terms = [
+        sp.kron(w * d.rate * d.operator, d.operator.conj(), format="csr")
+        for w, d in zip(weights, model.dissipators, strict=True)
+    ]
+    return summed(zero, terms)
+
+
+def tilted(model: Any, weights: Any) -> Tilted:
+    """Return the tilted generator of a model.
+
+    Raises
+    ------
+    ModelError
+        If the model or the weights do not permit counting.
+    """
+    given = as_weights(weights, dissipator_names(model))
+    different = np.unique(given[given != 0])
+    return Tilted(
+        generator=model.lindbladian(),
+        weights=different,
+        jumps=tuple(jump_part(model, 1.0 * (given == w)) for w in different),
+        trace=np.eye(model.dim).ravel(),
+    )

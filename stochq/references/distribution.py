@@ -1,0 +1,161 @@
+"""The exact distribution of a counted quantity, by Fourier inversion."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from stochq.arrays import Complexes, Floats, Ints, positive_rate
+from stochq.errors import ModelError
+from stochq.model import Model
+from stochq.references._tilted import Tilted, tilted
+from stochq.weights import lattice_unit
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["CountingDistribution", "counting_distribution"]
+
+#: Probability that may lie beyond either end of the values.
+TAIL = 1e-13
+
+#: Counting fields, in units of 1/unit, at which Chernoff's bound is tried.
+FIELDS = 2.0 ** np.arange(-9, 5)
+
+#: Largest exponent of a moment generating function that is computed.
+LARGEST = 600.0
+
+#: Most values.
+VALUES = 2**14
+
+
+@dataclass(frozen=True, eq=False)
+class CountingDistribution:
+    """P(q, t) on all values that matter.
+
+    Attributes
+    ----------
+    values : ndarray, shape (V,)
+        Multiples of the unit [weight].
+    probability : ndarray, shape (V,)
+        P(q, t).
+    error : float
+        Bound on the error of one probability: what lies beyond the values and is folded
+        onto them, which Chernoff's inequality limits, and rounding.
+    unit : float
+        Largest unit of which all weights are multiples.
+    """
+
+    values: Floats
+    probability: Floats
+    error: float
+    unit: float
+
+    def to_frame(self) -> pd.DataFrame:
+        """Return one row per value: value, probability."""
+        import pandas as pd
+
+        return pd.DataFrame({"value": self.values, "probability": self.probability})
+
+
+def _log_moments(field: Tilted, start: Complexes, t: float, sign: int) -> Any:
+    """Return pairs x, ln <exp(x Q)> for fields of one sign that do not overflow."""
+    norms = [float(np.asarray(abs(J).sum(axis=0)).max()) for J in field.jumps]
+    times, pairs = np.array([0.0, t]), []
+    for x in sign * FIELDS:
+        growth = np.expm1(np.minimum(x * field.weights, LARGEST))
+        if t * float(growth.clip(0) @ norms) > LARGEST:
+            break
+        moment = field.evolved(x, start, times).values[0, -1].real
+        pairs.append((abs(x), float(np.log(max(moment, 1e-300)))))
+    return np.array(pairs)
+
+
+def _reach(field: Tilted, start: Complexes, t: float, sign: int) -> int:
+    """Return the least k with P(sign Q > k) <= TAIL by Chernoff, k >= 0.
+
+    P(Q >= q) <= exp(-x q) <exp(x Q)> for every x > 0.
+    """
+    if not (sign * field.weights > 0).any():
+        return 0
+    pairs = _log_moments(field, start, t, sign)
+    if not len(pairs):
+        raise ModelError(
+            "`duration` must be shorter, but so many jumps are expected that their "
+            "distribution is normal; see counting_cumulants"
+        )
+    bound = (pairs[:, 1] - np.log(TAIL)) / pairs[:, 0]
+    return max(0, int(np.ceil(bound.min())))
+
+
+def _inverse(
+    field: Tilted, start: Complexes, t: float, q: Ints
+) -> tuple[Floats, float]:
+    """Return P(q) on a full period of values, and the error of rounding.
+
+    P(q) = (1/M) sum_j exp(-2 pi i j q / M) Tr exp(L(2 pi i j / M) t) rho
+    """
+    size, times = q.size, np.array([0.0, t])
+    half = [
+        field.evolved(2j * np.pi * j / size, start, times) for j in range(size // 2 + 1)
+    ]
+    # <exp(i chi Q)> at -chi is its conjugate; irfft has the other sign of exponent
+    transform = np.array([solution.values[0, -1] for solution in half]).conj()
+    mass = np.fft.irfft(transform, n=size)
+    return mass[q % size], max(solution.error for solution in half)
+
+
+def counting_distribution(
+    model: Model, duration: float, weights: Any = None
+) -> CountingDistribution:
+    r"""Return the exact distribution of the sum over the jumps in some time.
+
+    .. math:: P(q, t) = \frac1{2\pi} \int_{-\pi}^{\pi} d\chi\, e^{-i\chi q}\,
+        \mathrm{Tr}\, e^{\mathcal L(i\chi) t} \rho_0
+
+    Parameters
+    ----------
+    model : Model
+        Constant in time; its initial state holds when counting starts.
+    duration : float
+        t > 0 [time].
+    weights : None, str, sequence of str, or mapping of str to float or to floats
+        As in `scaled_cumulants`. They must be multiples of one unit, which is found:
+        their ratios must be fractions with denominators up to 1000.
+
+    Returns
+    -------
+    CountingDistribution
+
+    Raises
+    ------
+    ModelError
+        If the model or the weights do not permit counting, or there are too many
+        values.
+
+    Notes
+    -----
+    The integral is a sum over as many points as there are values. It is exact but for
+    probabilities beyond the ends, which fall back onto the values; ends are put where
+    Chernoff's inequality shows that less than 1e-13 is beyond.
+    """
+    field = tilted(model, weights)
+    t = positive_rate(duration, "duration")
+    if not t:
+        raise ModelError("`duration` must be longer than 0, but is 0")
+    unit = lattice_unit(field.weights)
+    field = replace(field, weights=np.rint(field.weights / unit))
+    start = model.initial.density_matrix().ravel()
+    low, high = (_reach(field, start, t, sign) for sign in (-1, 1))
+    q = np.arange(-low, high + 1)
+    if q.size > VALUES:
+        raise ModelError(
+            f"`weights` must give at most {VALUES} values, but give {q.size} multiples "
+            f"of {unit:g}; see counting_cumulants for the moments"
+        )
+    probability, rounding = _inverse(field, start, t, q)
+    return CountingDistribution(
+        unit * q.astype(np.float64), probability, 2 * TAIL + rounding, unit
+    )
