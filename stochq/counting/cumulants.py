@@ -67,7 +67,7 @@ class CountingStatistics:
         )
 
 
-def _k_statistics(n: int, s: Floats) -> Floats:
+def _k_statistics(n: float, s: Floats) -> Floats:
     """Return k_1 to k_4 (4, ...) from power sums s_r = sum x^r, shape (4, ...)."""
     s1, s2, s3, s4 = s
     k2 = (n * s2 - s1**2) / (n * (n - 1))
@@ -88,7 +88,7 @@ def _with_fano(cumulants: Floats, shift: float) -> Floats:
 
 def _estimate(values: Floats) -> tuple[Floats, Floats]:
     """Return k_1 to k_4 and the Fano factor of a sample (n,), and standard errors."""
-    n, shift = values.size, float(values.mean())
+    n, shift = float(values.size), float(values.mean())
     powers = (values - shift) ** np.arange(1, 5)[:, None]
     sums = powers.sum(axis=1)
     full = _with_fano(_k_statistics(n, sums), shift)

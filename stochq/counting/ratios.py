@@ -53,7 +53,6 @@ def ratio_errors(numerator: Any, denominators: Floats) -> Floats:
     squares = np.asarray(numerator.power(2).sum(axis=0)).ravel()
     above = squares / mean**2 - n * (total / n / mean) ** 2
     mixed = (numerator.T @ below) / mean
-    spread = np.maximum(above - 2 * mixed, 0.0) + below @ below
-    spread = np.where(total > 0, spread, n**2)
-    relative: Floats = np.sqrt(spread / (n * (n - 1)))
+    spread = np.where(total > 0, above - 2 * mixed + below @ below, n**2)
+    relative: Floats = np.sqrt(spread.clip(0.0) / (n * (n - 1)))
     return relative

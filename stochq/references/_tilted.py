@@ -11,11 +11,15 @@ import scipy.sparse as sp
 from stochq.arrays import Complexes, Floats, Operator
 from stochq.errors import ModelError
 from stochq.model import Model
-from stochq.references._propagate import LinearSystem, Solution, propagate
+from stochq.references._propagate import LinearSystem, Solution, propagate, relevant
 from stochq.superoperator import summed
 from stochq.weights import as_weights
 
 __all__ = ["Tilted", "dissipator_names", "jump_part", "tilted"]
+
+
+#: Largest exponent that a moment may gain before it is normalized.
+LARGEST = 300.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,12 +54,44 @@ class Tilted:
         pairs = zip(self.weights**order, self.jumps, strict=True)
         return summed(0 * self.generator, (f * J for f, J in pairs))
 
+    def restricted(self, start: Complexes) -> tuple[Tilted, Complexes]:
+        """Return it on the elements of rho that the start reaches and the trace reads.
+
+        The start is returned on the same elements.
+        """
+        readout = sp.csr_array(self.trace[None])
+        pattern = summed(abs(self.generator), (abs(J) for J in self.jumps))
+        kept = np.concatenate(relevant(pattern, start, readout))
+        field = Tilted(
+            self.generator[kept][:, kept],
+            self.weights,
+            tuple(J[kept][:, kept] for J in self.jumps),
+            self.trace[kept],
+        )
+        return field, start[kept]
+
     def evolved(self, x: complex, start: Complexes, times: Floats) -> Solution:
         """Return Tr exp(L(x) t) rho = <exp(x Q(t))> at the times, shape (1, T)."""
         readout = sp.csr_array(self.trace[None], dtype=np.complex128)
-        grows = bool(np.real(x))
-        system = LinearSystem(self.at(x), {}, start, readout, grows)
-        return propagate(system, times, ())
+        return propagate(LinearSystem(self.at(x), {}, start, readout), times, ())
+
+    def exponent(self, x: float) -> float:
+        """Return a bound of |d/dt ln <exp(x Q)>| [1/time]."""
+        sizes = [float(np.asarray(abs(J).sum(axis=0)).max()) for J in self.jumps]
+        with np.errstate(over="ignore"):
+            return float(np.abs(np.expm1(x * self.weights)) @ sizes)
+
+    def log_moment(self, x: float, start: Complexes, t: float) -> float:
+        """Return ln <exp(x Q(t))>, normalized on the way so that nothing overflows."""
+        pieces = int(np.ceil(t * self.exponent(x) / LARGEST))
+        everything = sp.eye_array(start.size, dtype=np.complex128, format="csr")
+        state, total, times = start, 0.0, np.array([0.0, t / pieces])
+        for _ in range(pieces):
+            system = LinearSystem(self.at(x), {}, state, everything, True)
+            state = propagate(system, times, ()).values[:, -1]
+            size = float((self.trace @ state).real)
+            state, total = state / size, total + float(np.log(size))
+        return total
 
 
 def dissipator_names(model: Any) -> tuple[str, ...]:

@@ -31,6 +31,9 @@ __all__ = ["counting_cumulants", "cumulants_of", "scaled_cumulants", "scgf"]
 #: Blocks of L(x) up to this size are diagonalized as dense matrices.
 DENSE = 800
 
+#: Largest exponent x w.
+LARGEST = 300.0
+
 #: Highest order of a cumulant.
 HIGHEST = 10
 
@@ -153,6 +156,12 @@ def scgf(model: Model, weights: Any = None, *, x: Any) -> Floats:
     field, points = tilted(model, weights), np.asarray(x)
     if points.dtype.kind not in "iuf" or not np.isfinite(points).all():
         raise ModelError(f"`x` must be real and finite, but is {x!r:.60}")
+    largest = float(np.abs(points).max(initial=0.0) * np.abs(field.weights).max())
+    if largest > LARGEST:
+        raise ModelError(
+            f"`x` times the largest weight must be within {LARGEST:g}, but is "
+            f"{largest:g}"
+        )
     pattern = abs(field.generator) + sum(abs(J) for J in field.jumps)
     populated = [b for b in blocks(pattern) if field.trace[b].any()]
     found = np.empty(points.size)

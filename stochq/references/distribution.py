@@ -24,8 +24,8 @@ TAIL = 1e-13
 #: Counting fields, in units of 1/unit, at which Chernoff's bound is tried.
 FIELDS = 2.0 ** np.arange(-9, 5)
 
-#: Largest exponent of a moment generating function that is computed.
-LARGEST = 600.0
+#: Largest exponent of a moment that is worth its while.
+LARGEST = 2e4
 
 #: Most values.
 VALUES = 2**14
@@ -60,34 +60,30 @@ class CountingDistribution:
         return pd.DataFrame({"value": self.values, "probability": self.probability})
 
 
-def _log_moments(field: Tilted, start: Complexes, t: float, sign: int) -> Any:
-    """Return pairs x, ln <exp(x Q)> for fields of one sign that do not overflow."""
-    norms = [float(np.asarray(abs(J).sum(axis=0)).max()) for J in field.jumps]
-    times, pairs = np.array([0.0, t]), []
-    for x in sign * FIELDS:
-        growth = np.expm1(np.minimum(x * field.weights, LARGEST))
-        if t * float(growth.clip(0) @ norms) > LARGEST:
-            break
-        moment = field.evolved(x, start, times).values[0, -1].real
-        pairs.append((abs(x), float(np.log(max(moment, 1e-300)))))
-    return np.array(pairs)
+def _end(field: Tilted, start: Complexes, t: float, sign: int) -> int:
+    """Return the last value that matters, of the largest (sign 1) or smallest (-1).
 
-
-def _reach(field: Tilted, start: Complexes, t: float, sign: int) -> int:
-    """Return the least k with P(sign Q > k) <= TAIL by Chernoff, k >= 0.
-
-    P(Q >= q) <= exp(-x q) <exp(x Q)> for every x > 0.
+    P(Q >= q) <= exp(-x q) <exp(x Q)> for every x > 0, and alike at the other end with
+    x < 0; the value is the first at which this is at most TAIL for some x.
     """
-    if not (sign * field.weights > 0).any():
-        return 0
-    pairs = _log_moments(field, start, t, sign)
-    if not len(pairs):
+    fields = [x for x in FIELDS if t * field.exponent(sign * x) <= LARGEST]
+    if not fields:
         raise ModelError(
             "`duration` must be shorter, but so many jumps are expected that their "
             "distribution is normal; see counting_cumulants"
         )
-    bound = (pairs[:, 1] - np.log(TAIL)) / pairs[:, 0]
-    return max(0, int(np.ceil(bound.min())))
+    ends = [(field.log_moment(sign * x, start, t) - np.log(TAIL)) / x for x in fields]
+    return sign * int(np.ceil(min(ends)))
+
+
+def _ends(field: Tilted, start: Complexes, t: float) -> tuple[int, int]:
+    """Return the smallest and largest value that matter."""
+    low, high = (_end(field, start, t, sign) for sign in (-1, 1))
+    if field.weights.min() > 0:  # nothing is taken away again
+        low = max(low, 0)
+    if field.weights.max() < 0:
+        high = min(high, 0)
+    return low, high
 
 
 def _inverse(
@@ -147,9 +143,9 @@ def counting_distribution(
         raise ModelError("`duration` must be longer than 0, but is 0")
     unit = lattice_unit(field.weights)
     field = replace(field, weights=np.rint(field.weights / unit))
-    start = model.initial.density_matrix().ravel()
-    low, high = (_reach(field, start, t, sign) for sign in (-1, 1))
-    q = np.arange(-low, high + 1)
+    field, start = field.restricted(model.initial.density_matrix().ravel())
+    low, high = _ends(field, start, t)
+    q = np.arange(low, high + 1)
     if q.size > VALUES:
         raise ModelError(
             f"`weights` must give at most {VALUES} values, but give {q.size} multiples "
