@@ -7,16 +7,22 @@ from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
+from scipy.linalg import expm
 
 from stochq.arrays import Complexes, Floats, Operator
 from stochq.errors import ModelError
 from stochq.model import Model
-from stochq.references._propagate import LinearSystem, Solution, propagate, relevant
+from stochq.references._propagate import LinearSystem, propagate, relevant
 from stochq.superoperator import summed
 from stochq.weights import as_weights
 
 __all__ = ["Tilted", "dissipator_names", "jump_part", "tilted"]
 
+
+EPS = float(np.finfo(np.float64).eps)
+
+#: Up to this size a dense exponential is the fastest.
+SMALL = 100
 
 #: Largest exponent that a moment may gain before it is normalized.
 LARGEST = 300.0
@@ -70,10 +76,18 @@ class Tilted:
         )
         return field, start[kept]
 
-    def evolved(self, x: complex, start: Complexes, times: Floats) -> Solution:
-        """Return Tr exp(L(x) t) rho = <exp(x Q(t))> at the times, shape (1, T)."""
-        readout = sp.csr_array(self.trace[None], dtype=np.complex128)
-        return propagate(LinearSystem(self.at(x), {}, start, readout), times, ())
+    def advanced(self, x: complex, start: Complexes, t: float) -> Complexes:
+        """Return exp(L(x) t) rho, shape (n,)."""
+        if start.size <= SMALL:
+            return np.asarray(expm(t * self.at(x).toarray()) @ start)
+        everything = sp.eye_array(start.size, dtype=np.complex128, format="csr")
+        system = LinearSystem(self.at(x), {}, start, everything, True)
+        return propagate(system, np.array([0.0, t]), ()).values[:, -1]
+
+    def rounding(self, t: float) -> float:
+        """Return the error of a moment with imaginary x after a time t."""
+        norm = float(np.asarray(abs(self.generator).sum(axis=0)).max())
+        return EPS * (norm * t + self.trace.size)
 
     def exponent(self, x: float) -> float:
         """Return a bound of |d/dt ln <exp(x Q)>| [1/time]."""
@@ -84,11 +98,9 @@ class Tilted:
     def log_moment(self, x: float, start: Complexes, t: float) -> float:
         """Return ln <exp(x Q(t))>, normalized on the way so that nothing overflows."""
         pieces = int(np.ceil(t * self.exponent(x) / LARGEST))
-        everything = sp.eye_array(start.size, dtype=np.complex128, format="csr")
-        state, total, times = start, 0.0, np.array([0.0, t / pieces])
+        state, total = start, 0.0
         for _ in range(pieces):
-            system = LinearSystem(self.at(x), {}, state, everything, True)
-            state = propagate(system, times, ()).values[:, -1]
+            state = self.advanced(x, state, t / pieces)
             size = float((self.trace @ state).real)
             state, total = state / size, total + float(np.log(size))
         return total

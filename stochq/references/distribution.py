@@ -25,7 +25,7 @@ TAIL = 1e-13
 FIELDS = 2.0 ** np.arange(-9, 5)
 
 #: Largest exponent of a moment that is worth its while.
-LARGEST = 2e4
+LARGEST = 3e3
 
 #: Most values.
 VALUES = 2**14
@@ -72,8 +72,13 @@ def _end(field: Tilted, start: Complexes, t: float, sign: int) -> int:
             "`duration` must be shorter, but so many jumps are expected that their "
             "distribution is normal; see counting_cumulants"
         )
-    ends = [(field.log_moment(sign * x, start, t) - np.log(TAIL)) / x for x in fields]
-    return sign * int(np.ceil(min(ends)))
+    least = np.inf
+    for x in fields:
+        bound = (field.log_moment(sign * x, start, t) - np.log(TAIL)) / x
+        if bound > least:  # it has one minimum, for ln <exp(x Q)> is convex
+            break
+        least = bound
+    return sign * int(np.ceil(least))
 
 
 def _ends(field: Tilted, start: Complexes, t: float) -> tuple[int, int]:
@@ -86,21 +91,19 @@ def _ends(field: Tilted, start: Complexes, t: float) -> tuple[int, int]:
     return low, high
 
 
-def _inverse(
-    field: Tilted, start: Complexes, t: float, q: Ints
-) -> tuple[Floats, float]:
-    """Return P(q) on a full period of values, and the error of rounding.
+def _inverse(field: Tilted, start: Complexes, t: float, q: Ints) -> Floats:
+    """Return P(q) on a full period of values.
 
     P(q) = (1/M) sum_j exp(-2 pi i j q / M) Tr exp(L(2 pi i j / M) t) rho
     """
-    size, times = q.size, np.array([0.0, t])
-    half = [
-        field.evolved(2j * np.pi * j / size, start, times) for j in range(size // 2 + 1)
+    size = q.size
+    moments = [
+        field.trace @ field.advanced(2j * np.pi * j / size, start, t)
+        for j in range(size // 2 + 1)
     ]
-    # <exp(i chi Q)> at -chi is its conjugate; irfft has the other sign of exponent
-    transform = np.array([solution.values[0, -1] for solution in half]).conj()
-    mass = np.fft.irfft(transform, n=size)
-    return mass[q % size], max(solution.error for solution in half)
+    # at -chi it is the conjugate; irfft has the other sign in its exponent
+    mass = np.fft.irfft(np.conj(moments), n=size)
+    return mass[q % size]
 
 
 def counting_distribution(
@@ -151,7 +154,9 @@ def counting_distribution(
             f"`weights` must give at most {VALUES} values, but give {q.size} multiples "
             f"of {unit:g}; see counting_cumulants for the moments"
         )
-    probability, rounding = _inverse(field, start, t, q)
     return CountingDistribution(
-        unit * q.astype(np.float64), probability, 2 * TAIL + rounding, unit
+        values=unit * q.astype(np.float64),
+        probability=_inverse(field, start, t, q),
+        error=2 * TAIL + field.rounding(t),
+        unit=unit,
     )
