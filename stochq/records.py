@@ -25,7 +25,7 @@ def _column(value: Any, name: str, kinds: str, dtype: Any) -> npt.NDArray[Any]:
             f"`{name}` must have shape (n,), one entry per jump, but has shape "
             f"{array.shape} and type {array.dtype}"
         )
-    return read_only(array.astype(dtype))
+    return read_only(array.astype(dtype, copy=False).view())
 
 
 def _as_counts(value: Any, names: tuple[str, ...]) -> Ints:
@@ -41,7 +41,7 @@ def _as_counts(value: Any, names: tuple[str, ...]) -> Ints:
             "`counts` must be >= 0 and of one trajectory at least, but "
             + ("some are negative" if counts.size else f"has shape {counts.shape}")
         )
-    return read_only(counts.astype(np.int64))
+    return read_only(counts.astype(np.int64, copy=False).view())
 
 
 def _counted(channel: Any, trajectory: Ints, shape: tuple[int, ...]) -> Ints:
@@ -170,13 +170,27 @@ class JumpRecords:
         """Whether every jump was kept."""
         return self.dropped == 0
 
+    @property
+    def complete_until(self) -> float:
+        """Time up to which every jump was kept: `stop`, unless jumps were dropped."""
+        kept = np.bincount(self.trajectory, minlength=self.n_traj)
+        cut = np.flatnonzero(kept < self.counts.sum(axis=0))
+        if not cut.size:
+            return self.stop
+        if not kept[cut].all():
+            return self.start
+        last = np.cumsum(kept)[cut] - 1
+        return float(self.time[last].min())
+
     def require_complete(self, what: str) -> None:
         """Raise a ValueError that names `what` if jumps were dropped."""
         if not self.complete:
             raise ValueError(
                 f"`records` must hold every jump for {what}, but {self.dropped} of "
                 f"{self.counts.sum()} were dropped (limit {self.limit} per "
-                "trajectory); raise the limit or shorten the window"
+                "trajectory); raise the limit, or take an earlier part of the "
+                f"records, which are complete until {self.complete_until:g}, by "
+                "`records.window`"
             )
 
     def of(self, trajectory: int) -> tuple[Floats, npt.NDArray[np.int32]]:
@@ -225,14 +239,20 @@ class JumpRecords:
         Raises
         ------
         ValueError
-            If the window is not inside this one, or jumps were dropped.
+            If the window is not inside this one, or a jump in it was dropped.
+
+        Notes
+        -----
+        Choose `stop` for what it means, well below `complete_until`: a window that ends
+        where the fastest trajectory reached its limit depends on what happened.
         """
         if not self.start <= start < stop <= self.stop:
             raise ValueError(
                 f"`start`, `stop` must be within {self.start:g} and {self.stop:g}, but "
                 f"are {start} and {stop}"
             )
-        self.require_complete("a shorter window")
+        if stop > self.complete_until:
+            self.require_complete(f"a window up to {stop:g}")
         # a jump on the border belongs to the window that it ends
         after = self.time > start if start > self.start else self.time >= start
         kept = after & (self.time <= stop)

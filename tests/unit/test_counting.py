@@ -199,10 +199,18 @@ def test_dropped_jumps_are_known_and_refused_where_they_are_needed():
         lambda: waiting_times(cut, EDGES, "one", after="two"),
         lambda: first_waiting_times(cut, EDGES),
         lambda: correlation_g2(cut, EDGES),
-        lambda: cut.window(0.0, 3.0),
+        lambda: cut.window(0.0, 5.5),
     ):
         with pytest.raises(ValueError, match=r"dropped \(limit 2 per trajectory\)"):
             refused()
+    # an early window has every jump
+    until = min(t[-1] for t in (cut.of(i)[0] for i in range(40)))
+    assert cut.complete_until == until
+    assert full.complete_until == 6.0
+    early = cut.window(0.0, 0.9 * until)
+    assert early.complete
+    assert (early.counts == full.window(0.0, 0.9 * until).counts).all()
+    assert from_counts(np.ones((1, 3), int), ("a",)).complete_until == 0.0
 
 
 # --- cumulants ----------------------------------------------------------------------
