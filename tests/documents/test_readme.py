@@ -41,6 +41,20 @@ def test_the_table_of_orders_is_the_declared_one():
     assert f"<!-- orders -->\n\n{order_markdown()}\n\n<!-- /orders -->" in text
 
 
+def test_the_page_on_counting_runs_as_printed(capsys):
+    text = (ROOT / "docs" / "counting.md").read_text()
+    names = {}
+    for block in re.findall(r"```python\n(.*?)```", text, re.S):
+        exec(compile(block, "docs/counting.md", "exec"), names)
+        printed = capsys.readouterr().out.split("\n")[:-1]
+        claimed = [line.rpartition("  # ") for line in block.splitlines()
+                   if line.startswith("print(")]  # fmt: skip
+        assert len(printed) == len(claimed)
+        for found, (_, _, said) in zip(printed, claimed, strict=True):
+            if said.split(":")[0] in {"True", "False", "pass", "fail"}:
+                assert found == said.split(":")[0]
+
+
 def test_setup_lines_stand_as_they_must():
     text = (ROOT / "README.md").read_text()
     venv = "python3 -m venv .venv && . .venv/bin/activate && "
