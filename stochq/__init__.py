@@ -8,6 +8,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from stochq.advisor import UnravelingComparison, compare_unravelings
     from stochq.channels import ComplexWhiteNoise, Dissipator, WhiteNoise
     from stochq.choice import default_scheme, explain_scheme
     from stochq.coupled import (
@@ -49,11 +50,20 @@ if TYPE_CHECKING:
         TwoPoint,
     )
     from stochq.states import Occupations, Orbitals
-    from stochq.unravelings import Jump, Kicks, UnitaryNoise
+    from stochq.unravelings import (
+        Averaged,
+        Heterodyne,
+        Homodyne,
+        Jump,
+        Kicks,
+        Projections,
+        UnitaryNoise,
+    )
     from stochq.verdict import Verdict, verify
 
 __all__ = [
     "Alternating",
+    "Averaged",
     "ComplexWhiteNoise",
     "Convergence",
     "Difference",
@@ -62,7 +72,9 @@ __all__ = [
     "Ensemble",
     "EulerMaruyama",
     "Exact",
+    "Heterodyne",
     "Heun",
+    "Homodyne",
     "Jump",
     "Kicks",
     "Magnus",
@@ -75,6 +87,7 @@ __all__ = [
     "Occupations",
     "Orbitals",
     "Platen",
+    "Projections",
     "RandomOrder",
     "Reference",
     "Richardson",
@@ -85,8 +98,10 @@ __all__ = [
     "Trajectory",
     "TwoPoint",
     "UnitaryNoise",
+    "UnravelingComparison",
     "Verdict",
     "WhiteNoise",
+    "compare_unravelings",
     "convergence",
     "correlation_equation",
     "correlation_matrix",
@@ -110,6 +125,7 @@ __all__ = [
 #: Where each public name lives; a module is imported when its name is first used, so
 #: that `import stochq` and `stochq --help` do not wait for numba.
 _HOMES = {
+    "advisor": ("UnravelingComparison", "compare_unravelings"),
     "channels": ("ComplexWhiteNoise", "Dissipator", "WhiteNoise"),
     "choice": ("default_scheme", "explain_scheme"),
     "coupled": ("Difference", "StepBias", "simulate_difference", "step_bias"),
@@ -146,7 +162,15 @@ _HOMES = {
     ),
     "envelopes": ("Sampled",),
     "states": ("Occupations", "Orbitals"),
-    "unravelings": ("Jump", "Kicks", "UnitaryNoise"),
+    "unravelings": (
+        "Averaged",
+        "Heterodyne",
+        "Homodyne",
+        "Jump",
+        "Kicks",
+        "Projections",
+        "UnitaryNoise",
+    ),
     "verdict": ("Verdict", "verify"),
 }
 

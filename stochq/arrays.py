@@ -26,6 +26,7 @@ __all__ = [
     "positive_rate",
     "read_only",
     "scaled",
+    "summed",
     "whole_number",
 ]
 
@@ -142,6 +143,17 @@ def scaled(operator: Operator, factor: float) -> Operator:
     """Return a multiple of a CSR matrix that shares its pattern."""
     parts = (factor * operator.data, operator.indices, operator.indptr)
     return sp.csr_array(parts, shape=operator.shape, copy=False)
+
+
+def summed(start: Operator, terms: Sequence[Operator]) -> Operator:
+    """Return start + sum(terms) as CSR without stored zeros."""
+    total = start.copy()
+    for term in terms:
+        total = total + term
+    total = sp.csr_array(total)
+    total.eliminate_zeros()
+    total.sort_indices()
+    return total
 
 
 def hermitian_defect(operator: Operator) -> float:

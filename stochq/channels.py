@@ -21,6 +21,7 @@ from stochq.arrays import (
     is_hermitian,
     positive_rate,
     read_only,
+    scaled,
 )
 from stochq.envelopes import Envelope, as_envelope, as_envelopes, evaluate
 from stochq.errors import ModelError
@@ -281,7 +282,7 @@ class Dissipator:
     r"""Lindblad's dissipator of one jump operator.
 
     .. math:: \gamma\,\bigl(c \rho c^\dagger - \tfrac12 \{c^\dagger c, \rho\}\bigr),
-        \qquad \gamma = \text{rate}
+        \qquad \gamma = \text{rate} \cdot f(t)^2
 
     Dissipators of one name form a group: they are unraveled alike, and
     `Verdict.detectable_rate` varies their rates together.
@@ -294,6 +295,9 @@ class Dissipator:
         gamma >= 0 [1/time].
     name : str, optional
         What `unraveling`, `Verdict.detectable_rate` and messages call it.
+    strength : function of time, optional
+        f(t), a Python function or `Sampled(times, values)` [1]; it multiplies c, as the
+        strength of a noise multiplies its operators, so that gamma = rate f(t)^2.
 
     Raises
     ------
@@ -304,14 +308,31 @@ class Dissipator:
     operator: Operator
     rate: float
     name: str
+    strength: Envelope | None
 
     def __init__(
-        self, operator: Any, rate: Any = 1.0, *, name: str | None = None
+        self,
+        operator: Any,
+        rate: Any = 1.0,
+        *,
+        name: str | None = None,
+        strength: Any = None,
     ) -> None:
         object.__setattr__(self, "operator", as_operator(operator, "operator"))
         object.__setattr__(self, "rate", positive_rate(rate, "rate"))
         object.__setattr__(self, "name", _as_name(name, "Dissipator"))
+        object.__setattr__(self, "strength", as_envelope(strength, "strength"))
+
+    @property
+    def jump_operator(self) -> Operator:
+        """sqrt(rate) c, without the strength [1/sqrt(time)]."""
+        return scaled(self.operator, np.sqrt(self.rate))
 
     def scaled(self, factor: float) -> Dissipator:
         """Return the same dissipator with its rate multiplied by `factor`."""
-        return Dissipator(self.operator, factor * self.rate, name=self.name or None)
+        return Dissipator(
+            self.operator,
+            factor * self.rate,
+            name=self.name or None,
+            strength=self.strength,
+        )

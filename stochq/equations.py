@@ -144,25 +144,31 @@ def _covariance(noise: Noise) -> str:
     return "C = [" + ", ".join(f"[{row}]" for row in rows) + "]"
 
 
+def _strong(strengths: set[int]) -> str:
+    """Return how many functions of time multiply the operators."""
+    return f", {_counted(len(strengths), 'strength')} f(t)" if strengths else ""
+
+
 def _noise_line(noise: Noise) -> str:
     """Return one line about a noise."""
     kind = "complex noise" if isinstance(noise, ComplexWhiteNoise) else "noise"
-    strengths = {id(f) for f in noise.real().strengths if f is not None}
-    strong = f", {_counted(len(strengths), 'strength')} f(t)" if strengths else ""
+    strong = _strong({id(f) for f in noise.real().strengths if f is not None})
     size = _counted(len(noise.operators), "operator")
     return f"{kind} {noise.name!r}: {size}, {_covariance(noise)}{strong}"
 
 
 def _dissipator_lines(model: Any) -> list[str]:
     """Return one line about every group of dissipators."""
-    groups: dict[str, list[float]] = {}
+    groups: dict[str, list[Any]] = {}
     for dissipator in model.dissipators:
-        groups.setdefault(dissipator.name, []).append(dissipator.rate)
-    return [
-        f"dissipators {name!r}: {_counted(len(rates), 'operator')}, "
-        f"{_rates(np.array(rates))}"
-        for name, rates in groups.items()
-    ]
+        groups.setdefault(dissipator.name, []).append(dissipator)
+    lines = []
+    for name, members in groups.items():
+        strengths = {id(d.strength) for d in members if d.strength is not None}
+        size = _counted(len(members), "operator")
+        rates = _rates(np.array([d.rate for d in members]))
+        lines.append(f"dissipators {name!r}: {size}, {rates}{_strong(strengths)}")
+    return lines
 
 
 def _initial(model: Any) -> str:

@@ -123,7 +123,8 @@ class Model:
     .. math::
         \dot\rho = -i[H + \textstyle\sum_m f_m(t) H_m
         + \textstyle\sum_j f_j(t) \eta_j(t) L_j,\ \rho]
-        + \sum_c \gamma_c \bigl(c \rho c^\dagger - \tfrac12\{c^\dagger c, \rho\}\bigr)
+        + \sum_c \gamma_c(t) \bigl(c \rho c^\dagger
+        - \tfrac12\{c^\dagger c, \rho\}\bigr)
 
     with hbar = 1. The initial state holds at ``times[0]``, whatever its value.
     ``print(model)`` writes this equation out.
@@ -231,8 +232,9 @@ Occupations
 
     @property
     def time_dependent(self) -> bool:
-        """Whether the Hamiltonian or a noise strength depends on time."""
+        """Whether the Hamiltonian, a noise or a dissipator depends on time."""
         strengths = [f for n in self.noise for f in n.real().strengths]
+        strengths += [d.strength for d in self.dissipators]
         return bool(self.drives) or any(f is not None for f in strengths)
 
     def hamiltonian_at(self, t: float | None = None) -> Operator:

@@ -40,6 +40,8 @@ class Collected:
         Mean of <psi|psi>.
     norm_defect, residual : float
         The largest of all.
+    weight : float
+        What a trajectory counts, at most, in the mean of all.
     """
 
     moments: Moments
@@ -48,6 +50,7 @@ class Collected:
     mean_norm: Floats
     norm_defect: float
     residual: float
+    weight: float = 1.0
 
 
 @dataclass(frozen=True)

@@ -23,11 +23,13 @@ __all__ = [
     "Factors",
     "Share",
     "Term",
+    "gathered",
     "generator",
     "instant",
     "parts",
     "pruned",
     "shares",
+    "squared",
     "summed",
 ]
 
@@ -149,12 +151,25 @@ def _rated_parts(model: Any) -> dict[str, list[Term]]:
     """Return the part of the generator of each named rate."""
     raw = model.calculus == "raw-ito"
     rated = {n.name: _averaged(n, raw) for n in model.noise}
-    jumps: dict[str, Any] = {}
-    for dissipator in model.dissipators:
-        part = dissipator.rate * _lindblad(dissipator.operator)
-        jumps[dissipator.name] = jumps.get(dissipator.name, 0) + part
-    rated |= {name: [Term((), pruned(total))] for name, total in jumps.items()}
-    return {name: rated[name] for name in model.rate_names}
+    for d in model.dissipators:
+        part = d.rate * _lindblad(d.operator)
+        rated.setdefault(d.name, []).append(Term(squared(d.strength), part))
+    return {name: gathered(rated[name]) for name in model.rate_names}
+
+
+def squared(strength: Envelope | None) -> Factors:
+    """Return the factors f(t)^2 of a term, none for a constant one."""
+    return () if strength is None else (strength, strength)
+
+
+def gathered(terms: Sequence[Term]) -> list[Term]:
+    """Return terms with those of equal factors added up."""
+    totals: dict[tuple[int, ...], Term] = {}
+    for factors, operator in terms:
+        key = tuple(id(f) for f in factors)
+        known = totals.get(key, Term(factors, 0 * operator))
+        totals[key] = Term(factors, known.operator + operator)
+    return [Term(factors, pruned(total)) for factors, total in totals.values()]
 
 
 def parts(model: Any) -> tuple[list[Term], Mapping[str, list[Term]]]:
@@ -193,7 +208,8 @@ def generator(model: Any, t: float) -> Operator:
     .. math::
         \mathcal L_t \rho = -i[H(t), \rho]
         - \tfrac12 \sum_{jk} f_j C_{jk} f_k [L_j, [L_k, \rho]]
-        + \sum_c \gamma_c \bigl(c \rho c^\dagger - \tfrac12\{c^\dagger c, \rho\}\bigr)
+        + \sum_c \gamma_c(t) \bigl(c \rho c^\dagger
+        - \tfrac12\{c^\dagger c, \rho\}\bigr)
 
     With ``calculus="raw-ito"`` the noise adds
     :math:`\sum_{jk} f_j C_{jk} f_k L_j \rho L_k` alone, and the trace grows.

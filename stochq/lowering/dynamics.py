@@ -7,27 +7,16 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
-import scipy.sparse as sp
 
-from stochq.arrays import Floats, Ints, Operator, adjoint
+from stochq.arrays import Floats, Ints, Operator, adjoint, summed
 from stochq.envelopes import Envelope, evaluate, step_averages
 from stochq.errors import ModelError
+from stochq.lowering.dissipators import JumpKind, Monitor
 from stochq.model import Model
 from stochq.states import State
 from stochq.structure import commuting_groups
 
-__all__ = ["Dynamics", "summed"]
-
-
-def summed(start: Operator, terms: Sequence[Operator]) -> Operator:
-    """Return start + sum(terms) as CSR without stored zeros."""
-    total = start.copy()
-    for term in terms:
-        total = total + term
-    total = sp.csr_array(total)
-    total.eliminate_zeros()
-    total.sort_indices()
-    return total
+__all__ = ["Dynamics"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,7 +29,9 @@ class Dynamics:
         d\theta_j = f_j(t) \textstyle\sum_k F_{jk}\, dW_k, \qquad
         \langle dW_j\, dW_k \rangle = \delta_{jk}\, dt;
 
-    jumps ``psi -> c psi`` come at the rates ``|c psi|^2 / |psi|^2``.
+    jumps ``psi -> f c psi`` come at the rates ``|f c psi|^2 / |psi|^2``; monitors add
+    diffusion conditioned on their signals. Where a dissipator stays averaged or is seen
+    in part only, the state of a trajectory is a density matrix.
 
     Attributes
     ----------
@@ -68,6 +59,14 @@ class Dynamics:
         c, with the square root of the rate [1/sqrt(time)].
     jump_names : tuple of str
         The dissipator that each jump operator unravels.
+    jump_kinds : tuple of "jump", "kick" or "projection"
+        What each jump is; for kets all are jumps.
+    jump_function_of : ndarray of int
+        Which function f multiplies each jump operator; -1 for none.
+    monitors : tuple of Monitor
+        Operators that are monitored continuously.
+    averaged : tuple of operators (d, d)
+        Jump operators of the dissipators that stay averaged [1/sqrt(time)].
     unraveling : dict of str to str
         What each dissipator became, for provenance.
     initial : Kets or Orbitals
@@ -90,6 +89,10 @@ class Dynamics:
     raw: bool
     jumps: tuple[Operator, ...]
     jump_names: tuple[str, ...]
+    jump_kinds: tuple[JumpKind, ...]
+    jump_function_of: Ints
+    monitors: tuple[Monitor, ...]
+    averaged: tuple[Operator, ...]
     unraveling: Mapping[str, str]
     initial: State
     observables: tuple[Operator, ...]
@@ -104,6 +107,11 @@ class Dynamics:
     def one_body(self) -> bool:
         """Whether the states are orbitals of free fermions."""
         return self.initial.one_body
+
+    @property
+    def mixed(self) -> bool:
+        """Whether the state of a trajectory is a density matrix."""
+        return bool(self.averaged) or any(m.efficiency < 1 for m in self.monitors)
 
     @property
     def time_dependent(self) -> bool:
@@ -171,9 +179,9 @@ class Dynamics:
         try:
             return step_averages(self.functions[number], starts, stops)
         except ModelError as error:
-            first = int(np.flatnonzero(self.function_of == number)[0])
-            drives = len(self.drives)
-            owner = f"drive {first}" if first < drives else "a noise strength"
+            users = np.flatnonzero(self.function_of == number)
+            drive = users.size and users[0] < len(self.drives)
+            owner = f"drive {users[0]}" if drive else "a strength"
             raise ModelError(f"{owner}: {error}") from error
 
     def strengths(self, row: Floats) -> list[float]:
@@ -207,7 +215,16 @@ class Dynamics:
             mixing=None,
             functions=(),
             function_of=np.full(len(frozen), -1, dtype=np.int64),
+            jumps=tuple(
+                self._rms(row, k) * c
+                for k, c in zip(self.jump_function_of, self.jumps, strict=True)
+            ),
+            jump_function_of=np.full(len(self.jumps), -1, dtype=np.int64),
         )
+
+    def _rms(self, row: Floats, function: int) -> float:
+        """Return the root mean square of a function in a row of `table`; 1 for none."""
+        return 1.0 if function < 0 else float(row[len(self.functions) + function])
 
 
 def _combined(row: Operator, operators: Sequence[Operator]) -> Operator:

@@ -9,10 +9,9 @@ import numpy as np
 import scipy.sparse as sp
 from scipy.sparse.csgraph import connected_components
 
-from stochq.arrays import Floats, Ints, Operator, scaled
+from stochq.arrays import Floats, Ints, Operator, scaled, summed
 from stochq.channels import ComplexWhiteNoise, WhiteNoise
 from stochq.envelopes import Envelope
-from stochq.lowering.dynamics import summed
 
 __all__ = [
     "Channel",

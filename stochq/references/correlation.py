@@ -17,7 +17,7 @@ from stochq.errors import ModelError
 from stochq.model import Model
 from stochq.references._integrate import System, solve
 from stochq.references.base import Reference
-from stochq.superoperator import Term, pruned, shares
+from stochq.superoperator import Term, gathered, pruned, shares, squared
 
 __all__ = ["correlation_equation", "correlation_matrix"]
 
@@ -54,7 +54,15 @@ def _channels(noise: Noise) -> list[Term]:
 
 
 def _closes(dissipators: list[Dissipator]) -> bool:
-    """Tell whether sum_c g_c A (.) A^dag = sum_c g_c A^dag (.) A."""
+    """Tell whether sum_c g_c A (.) A^dag = sum_c g_c A^dag (.) A at all times."""
+    by_strength: dict[int, list[Dissipator]] = {}
+    for d in dissipators:
+        by_strength.setdefault(id(d.strength), []).append(d)
+    return all(_is_balanced(group) for group in by_strength.values())
+
+
+def _is_balanced(dissipators: list[Dissipator]) -> bool:
+    """Tell it for dissipators of one strength."""
     total: Any = 0
     swapped: Any = 0
     for dissipator in dissipators:
@@ -85,12 +93,10 @@ def _rated_parts(model: Model) -> dict[str, list[Term]]:
     counts as complex noise of half its rate.
     """
     rated = {n.name: _channels(n) for n in model.noise}
-    jumps: dict[str, Any] = {}
     for d in model.dissipators:
         part = _complex_channel(d.operator, d.rate / 2)
-        jumps[d.name] = jumps.get(d.name, 0) + part
-    rated |= {name: [Term((), pruned(total))] for name, total in jumps.items()}
-    return {name: rated[name] for name in model.rate_names}
+        rated.setdefault(d.name, []).append(Term(squared(d.strength), part))
+    return {name: gathered(rated[name]) for name in model.rate_names}
 
 
 def _varied_alone(model: Model) -> tuple[str, ...]:

@@ -258,7 +258,7 @@ ARGUMENTS = {
     ),
     "unraveling a word": (
         {"unraveling": {"decay": "jump"}},
-        r"`unraveling\['decay'\]` must be Jump\(\)",
+        r"`unraveling\['decay'\]` must be one of Jump\(\)",
     ),
     "unraveling a list": (
         {"unraveling": ["decay"]},
