@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from stochq.arrays import Floats, Ints, read_only
+from stochq.arrays import Floats, Ints, read_only, whole_number
 from stochq.weights import as_selection
 
 if TYPE_CHECKING:
@@ -26,6 +26,14 @@ def _column(value: Any, name: str, kinds: str, dtype: Any) -> npt.NDArray[Any]:
             f"{array.shape} and type {array.dtype}"
         )
     return read_only(array.astype(dtype, copy=False).view())
+
+
+def _number(value: Any, name: str) -> float:
+    """Return a finite number [time]."""
+    number = np.asarray(value)
+    if number.ndim or number.dtype.kind not in "iuf" or not np.isfinite(number):
+        raise ValueError(f"`{name}` must be a finite number, but is {value!r:.60}")
+    return float(number)
 
 
 def _as_counts(value: Any, names: tuple[str, ...]) -> Ints:
@@ -98,8 +106,8 @@ class JumpRecords:
             "channel": _column(self.channel, "channel", "iu", np.int32),
             "names": names,
             "counts": _as_counts(self.counts, names),
-            "start": float(self.start),
-            "stop": float(self.stop),
+            "start": _number(self.start, "start"),
+            "stop": _number(self.stop, "stop"),
         }
         for name, part in parts.items():
             object.__setattr__(self, name, part)
@@ -113,11 +121,13 @@ class JumpRecords:
                 "`trajectory`, `time` and `channel` must have one length, but have "
                 f"{sorted(sizes)}"
             )
-        if not self.start < self.stop < np.inf or self.start == -np.inf:
+        if not self.start < self.stop:
             raise ValueError(
-                "`stop` must be finite and after `start`, but the window is from "
-                f"{self.start:g} to {self.stop:g}"
+                f"`stop` must be after `start`, but the window is from {self.start:g} "
+                f"to {self.stop:g}"
             )
+        if self.limit is not None:
+            whole_number(self.limit, "limit", at_least=0)
         inside = (self.time >= self.start) & (self.time <= self.stop)
         if not inside.all():
             raise ValueError(
@@ -201,9 +211,10 @@ class JumpRecords:
         ValueError
             If there is no such trajectory.
         """
-        if not 0 <= trajectory < self.n_traj:
+        whole_number(trajectory, "trajectory", at_least=0)
+        if trajectory >= self.n_traj:
             raise ValueError(
-                f"`trajectory` must be from 0 to {self.n_traj - 1}, but is {trajectory}"
+                f"`trajectory` must be below {self.n_traj}, but is {trajectory}"
             )
         low, high = np.searchsorted(self.trajectory, [trajectory, trajectory + 1])
         return self.time[low:high], self.channel[low:high]
@@ -246,6 +257,7 @@ class JumpRecords:
         Choose `stop` for what it means, well below `complete_until`: a window that ends
         where the fastest trajectory reached its limit depends on what happened.
         """
+        start, stop = _number(start, "start"), _number(stop, "stop")
         if not self.start <= start < stop <= self.stop:
             raise ValueError(
                 f"`start`, `stop` must be within {self.start:g} and {self.stop:g}, but "

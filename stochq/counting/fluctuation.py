@@ -6,12 +6,16 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-from scipy.optimize import brentq
 from scipy.special import expit, ndtri
-from scipy.stats import binomtest
 
 from stochq.arrays import Floats, Ints
 from stochq.counting.histogram import steps_of
+from stochq.counting.signs import (
+    affinity_error,
+    curve_p,
+    estimated_affinity,
+    slope_p,
+)
 from stochq.counting.sums import as_records
 from stochq.errors import ModelError
 from stochq.records import JumpRecords
@@ -23,12 +27,6 @@ __all__ = ["FluctuationTest", "fluctuation_test"]
 
 #: Probability with which an affinity that is off by the detectable size is caught.
 POWER = 0.99
-
-#: Half the window, in standard deviations, on which a distribution is inverted.
-SIGMAS = 20
-
-#: Rounding of the inversion: smaller probabilities are not told apart.
-LEAST_P = 1e-12
 
 
 @dataclass(frozen=True, eq=False)
@@ -108,57 +106,6 @@ class FluctuationTest:
                 "expected": self.affinity * self.size,
             }
         )
-
-
-def _slope_p(k: Ints, total: Ints, chance: Floats, seen: int) -> float:
-    """Return the exact two-sided p of sum_k k B_k, with B_k binomial(total, chance).
-
-    The distribution is the Fourier inverse of prod_k (1 - p + p e^{i k theta})^n on a
-    window of SIGMAS standard deviations; what lies beyond it is below rounding.
-    """
-    mean = float(k @ (total * chance))
-    deviation = np.sqrt(float(k**2 @ (total * chance * (1 - chance))))
-    reach = SIGMAS * (deviation + float(k.max())) + 32
-    length = 2 ** int(np.ceil(np.log2(2 * reach)))
-    theta = 2 * np.pi * np.arange(length) / length
-    transform = np.ones(length, dtype=np.complex128)
-    for step, n, p in zip(k, total, chance, strict=True):
-        transform *= (1 - p + p * np.exp(1j * step * theta)) ** n
-    values = round(mean) - length // 2 + np.arange(length)
-    mass = (np.fft.fft(transform).real / length)[values % length]
-    low, high = mass[values <= seen].sum(), mass[values >= seen].sum()
-    return float(np.clip(2 * min(low, high), LEAST_P, 1.0))
-
-
-def _curve_p(plus: Ints, total: Ints, chance: Floats) -> float:
-    """Return the smallest exact binomial p, times the number of them."""
-    each = [
-        binomtest(int(seen), int(n), float(p)).pvalue
-        for seen, n, p in zip(plus, total, chance, strict=True)
-    ]
-    return float(np.clip(len(each) * min(each), LEAST_P, 1.0))
-
-
-def _estimate(k: Ints, plus: Ints, minus: Ints) -> tuple[float, float]:
-    """Return the affinity per unit of greatest likelihood, and its standard error."""
-    if not (plus.any() and minus.any()):
-        return (np.inf if plus.any() else -np.inf), np.inf
-    total = plus + minus
-
-    def score(a: float) -> float:
-        return float(k @ (plus - total * expit(a * k)))
-
-    reach = 1.0
-    while score(reach) > 0 or score(-reach) < 0:
-        reach *= 2
-    found = float(brentq(score, -reach, reach))
-    return found, _error(found, k, total)
-
-
-def _error(a: float, k: Ints, total: Ints) -> float:
-    """Return 1 / sqrt(Fisher information) of the affinity per unit."""
-    information = float(k**2 @ (total * expit(a * k) * expit(-a * k)))
-    return information**-0.5 if information > 0 else np.inf
 
 
 def _checked(affinity: Any, alpha: float, resolution: float) -> float:
@@ -252,10 +199,11 @@ def fluctuation_test(
     p_slope = p_curve = 1.0
     estimate, error, detectable = np.nan, np.inf, np.inf
     if k.size:
-        p_slope = _slope_p(k, total, expit(-a * k), int(k @ minus))
-        p_curve = _curve_p(plus, total, expit(a * k))
-        estimate, error = _estimate(k, plus, minus)
-        detectable = _error(a, k, total) * float(ndtri(1 - alpha / 4) + ndtri(POWER))
+        p_slope = slope_p(k, total, expit(-a * k), int(k @ minus))
+        p_curve = curve_p(plus, total, expit(a * k))
+        estimate, error = estimated_affinity(k, plus, minus)
+        sigmas = float(ndtri(1 - alpha / 4) + ndtri(POWER))
+        detectable = sigmas * affinity_error(a, k, total)
     p_value = min(1.0, 2 * min(p_slope, p_curve))
     seen = detectable <= resolution * (abs(a) or 1.0)
     integral, integral_error = _integral(-a * steps)

@@ -281,6 +281,24 @@ def test_cumulants_of_a_telegraph():
     np.testing.assert_allclose(found, closed, atol=1e-13)
 
 
+def test_waits_and_correlations_between_the_jumps_of_a_telegraph():
+    """After `up` it is excited: `down` comes at rate d, and `up` after both."""
+    u, d = 0.6, 1.9
+    s, p = u + d, u / (u + d)
+    model = telegraph(u, d)
+    found = waiting_time_distribution(model, TIMES, "down", after="up")
+    assert np.abs(found.density - d * np.exp(-d * TIMES)).max() < 1e-12
+    found = waiting_time_distribution(model, TIMES, {"up": 1}, after=["down"])
+    assert np.abs(found.density - u * np.exp(-u * TIMES)).max() < 1e-12
+    found = waiting_time_distribution(model, TIMES, "up")
+    both = u * d / (d - u) * (np.exp(-u * TIMES) - np.exp(-d * TIMES))
+    assert np.abs(found.density - both).max() < 1e-12
+    found = g2(model, TIMES, "up", then="down").values[0]
+    assert np.abs(found - (1 + (1 - p) / p * np.exp(-s * TIMES))).max() < 1e-12
+    found = g2(model, TIMES, "down", then="up").values[0]
+    assert np.abs(found - (1 + p / (1 - p) * np.exp(-s * TIMES))).max() < 1e-12
+
+
 def test_weights_enter_as_powers():
     found = scaled_cumulants(telegraph(0.6, 1.9), {"down": -0.3})
     once = scaled_cumulants(telegraph(0.6, 1.9), "down")

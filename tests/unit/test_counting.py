@@ -16,8 +16,8 @@ from stochq import (
     fluctuation_test,
     waiting_times,
 )
-from stochq.counting.fluctuation import _slope_p
 from stochq.counting.ratios import binned, ratio_errors
+from stochq.counting.signs import slope_p
 from stochq.weights import as_selection, as_weights, lattice_unit
 
 #: False-alarm probability of every statistical test.
@@ -155,8 +155,10 @@ def test_windows_share_out_all_jumps():
         ({"counts": [[1, 0]]}, "must count every jump"),
         ({"counts": [[1.0, 0.0]]}, "must be integers of shape"),
         ({"counts": [[-1, 0]]}, "some are negative"),
-        ({"stop": np.nan}, "must be finite and after"),
-        ({"stop": -1.0}, "must be finite and after"),
+        ({"stop": np.nan}, "`stop` must be a finite number"),
+        ({"start": "0"}, "`start` must be a finite number"),
+        ({"stop": -1.0}, "`stop` must be after `start`"),
+        ({"limit": 2.5}, "`limit` must be an integer"),
     ],
 )
 def test_records_that_do_not_fit_are_refused(change, message):
@@ -289,7 +291,11 @@ def test_a_factor_two_in_the_rate_is_seen_in_every_cumulant():
         (lambda r: fluctuation_test(r, "one", np.nan), "`affinity` must be a number"),
         (lambda r: fluctuation_test(r, "one", 1, alpha=2), "`alpha` must be a number"),
         (lambda r: r.window(3, 9), "must be within 0 and 6"),
-        (lambda r: r.of(60), "must be from 0 to 49"),
+        (lambda r: r.window(3, "9"), "`stop` must be a finite number"),
+        (lambda r: r.of(60), "must be below 50"),
+        (lambda r: r.of(-1), "must be >= 0"),
+        (lambda r: r.of(1.5), "must be an integer"),
+        (lambda r: r.select({"one": 0}), "one that is not zero"),
     ],
 )
 def test_bad_requests_are_refused(call, message):
@@ -468,7 +474,7 @@ def test_the_exact_p_of_the_slope_is_a_convolution_of_binomials():
         mass = np.convolve(mass, spread)
     for seen in (60, 80, 103, 120, 150):
         truth = 2 * min(mass[: seen + 1].sum(), mass[seen:].sum())
-        found = _slope_p(k, total, chance, seen)
+        found = slope_p(k, total, chance, seen)
         assert found == pytest.approx(np.clip(truth, 1e-12, 1), abs=2e-12)
 
 
@@ -520,6 +526,12 @@ def test_few_counts_are_inconclusive_and_seldom_false_alarms():
         found = fluctuation_test(records, NET, np.log(20.0), alpha=0.05)
         alarms += found.p_value < 0.05
     assert alarms <= stats.binom.isf(ALPHA, 400, 0.05)
+    # many |q|, each tested: still at most 5 % of all ensembles
+    curves = 0
+    for seed in range(60):
+        records = poisson_pair(20.0, 18.0, 3000, seed)
+        curves += fluctuation_test(records, NET, np.log(20 / 18)).p_curve < 0.05
+    assert curves <= stats.binom.isf(ALPHA, 60, 0.05)
 
 
 def test_nothing_counted_says_nothing():
