@@ -40,6 +40,8 @@ class Collected:
         Mean of <psi|psi>.
     norm_defect, residual : float
         The largest of all.
+    weight : float
+        What a trajectory counts, at most, in the mean of all.
     kept : Kept or None
         The jumps of single trajectories, if asked for.
     """
@@ -50,7 +52,8 @@ class Collected:
     mean_norm: Floats
     norm_defect: float
     residual: float
-    kept: Kept | None
+    weight: float = 1.0
+    kept: Kept | None = None
 
 
 @dataclass(frozen=True)

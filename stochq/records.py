@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from stochq.arrays import Floats, Ints, read_only
+from stochq.arrays import Floats, Ints, read_only, whole_number
 from stochq.weights import as_selection
 
 if TYPE_CHECKING:
@@ -25,7 +25,15 @@ def _column(value: Any, name: str, kinds: str, dtype: Any) -> npt.NDArray[Any]:
             f"`{name}` must have shape (n,), one entry per jump, but has shape "
             f"{array.shape} and type {array.dtype}"
         )
-    return read_only(array.astype(dtype))
+    return read_only(array.astype(dtype, copy=False).view())
+
+
+def _number(value: Any, name: str) -> float:
+    """Return a finite number [time]."""
+    number = np.asarray(value)
+    if number.ndim or number.dtype.kind not in "iuf" or not np.isfinite(number):
+        raise ValueError(f"`{name}` must be a finite number, but is {value!r:.60}")
+    return float(number)
 
 
 def _as_counts(value: Any, names: tuple[str, ...]) -> Ints:
@@ -41,7 +49,7 @@ def _as_counts(value: Any, names: tuple[str, ...]) -> Ints:
             "`counts` must be >= 0 and of one trajectory at least, but "
             + ("some are negative" if counts.size else f"has shape {counts.shape}")
         )
-    return read_only(counts.astype(np.int64))
+    return read_only(counts.astype(np.int64, copy=False).view())
 
 
 def _counted(channel: Any, trajectory: Ints, shape: tuple[int, ...]) -> Ints:
@@ -98,8 +106,8 @@ class JumpRecords:
             "channel": _column(self.channel, "channel", "iu", np.int32),
             "names": names,
             "counts": _as_counts(self.counts, names),
-            "start": float(self.start),
-            "stop": float(self.stop),
+            "start": _number(self.start, "start"),
+            "stop": _number(self.stop, "stop"),
         }
         for name, part in parts.items():
             object.__setattr__(self, name, part)
@@ -113,11 +121,13 @@ class JumpRecords:
                 "`trajectory`, `time` and `channel` must have one length, but have "
                 f"{sorted(sizes)}"
             )
-        if not self.start < self.stop < np.inf or self.start == -np.inf:
+        if not self.start < self.stop:
             raise ValueError(
-                "`stop` must be finite and after `start`, but the window is from "
-                f"{self.start:g} to {self.stop:g}"
+                f"`stop` must be after `start`, but the window is from {self.start:g} "
+                f"to {self.stop:g}"
             )
+        if self.limit is not None:
+            whole_number(self.limit, "limit", at_least=0)
         inside = (self.time >= self.start) & (self.time <= self.stop)
         if not inside.all():
             raise ValueError(
@@ -170,13 +180,27 @@ class JumpRecords:
         """Whether every jump was kept."""
         return self.dropped == 0
 
+    @property
+    def complete_until(self) -> float:
+        """Time up to which every jump was kept: `stop`, unless jumps were dropped."""
+        kept = np.bincount(self.trajectory, minlength=self.n_traj)
+        cut = np.flatnonzero(kept < self.counts.sum(axis=0))
+        if not cut.size:
+            return self.stop
+        if not kept[cut].all():
+            return self.start
+        last = np.cumsum(kept)[cut] - 1
+        return float(self.time[last].min())
+
     def require_complete(self, what: str) -> None:
         """Raise a ValueError that names `what` if jumps were dropped."""
         if not self.complete:
             raise ValueError(
                 f"`records` must hold every jump for {what}, but {self.dropped} of "
                 f"{self.counts.sum()} were dropped (limit {self.limit} per "
-                "trajectory); raise the limit or shorten the window"
+                "trajectory); raise the limit, or take an earlier part of the "
+                f"records, which are complete until {self.complete_until:g}, by "
+                "`records.window`"
             )
 
     def of(self, trajectory: int) -> tuple[Floats, npt.NDArray[np.int32]]:
@@ -187,9 +211,10 @@ class JumpRecords:
         ValueError
             If there is no such trajectory.
         """
-        if not 0 <= trajectory < self.n_traj:
+        whole_number(trajectory, "trajectory", at_least=0)
+        if trajectory >= self.n_traj:
             raise ValueError(
-                f"`trajectory` must be from 0 to {self.n_traj - 1}, but is {trajectory}"
+                f"`trajectory` must be below {self.n_traj}, but is {trajectory}"
             )
         low, high = np.searchsorted(self.trajectory, [trajectory, trajectory + 1])
         return self.time[low:high], self.channel[low:high]
@@ -225,14 +250,21 @@ class JumpRecords:
         Raises
         ------
         ValueError
-            If the window is not inside this one, or jumps were dropped.
+            If the window is not inside this one, or a jump in it was dropped.
+
+        Notes
+        -----
+        Choose `stop` for what it means, well below `complete_until`: a window that ends
+        where the fastest trajectory reached its limit depends on what happened.
         """
+        start, stop = _number(start, "start"), _number(stop, "stop")
         if not self.start <= start < stop <= self.stop:
             raise ValueError(
                 f"`start`, `stop` must be within {self.start:g} and {self.stop:g}, but "
                 f"are {start} and {stop}"
             )
-        self.require_complete("a shorter window")
+        if stop > self.complete_until:
+            self.require_complete(f"a window up to {stop:g}")
         # a jump on the border belongs to the window that it ends
         after = self.time > start if start > self.start else self.time >= start
         kept = after & (self.time <= stop)

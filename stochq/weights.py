@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from fractions import Fraction
-from math import gcd, lcm
+from math import lcm
 from typing import Any
 
 import numpy as np
@@ -118,5 +118,5 @@ def lattice_unit(weights: Floats) -> float:
             f"{float(sizes[int(np.argmax(misfit))]):g} and {least:g} is no simple "
             "fraction; count jumps, or one kind of quantum at a time"
         )
-    below = lcm(*(f.denominator for f in ratios))
-    return least * gcd(*(int(f * below) for f in ratios)) / below
+    # one of the ratios is 1, so nothing larger divides them all
+    return least / lcm(*(f.denominator for f in ratios))

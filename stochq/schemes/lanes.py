@@ -159,8 +159,9 @@ def load(
     width : int, default 64
         Lanes of a group.
     """
-    drawn = state.draw(_first_uniforms(seed, Purpose.INITIAL, numbers))
-    clock = _first_uniforms(seed, Purpose.JUMPS, numbers)
+    uniforms = _first_uniforms(seed, Purpose.INITIAL, numbers)
+    drawn = state.draw(uniforms)
+    clock = state.clocks(uniforms, _first_uniforms(seed, Purpose.JUMPS, numbers))
     if state.one_body:  # (trajectories, sites, particles) as it is
         states, shape = drawn, (numbers.size, state.columns)
     else:

@@ -1,13 +1,17 @@
-"""The README's example runs as printed and says what it claims."""
+"""The README's example and the pages of docs/ run as printed."""
 
 import contextlib
 import io
 import re
 from pathlib import Path
 
+import pytest
+
 from stochq.orders import order_markdown
 
 ROOT = Path(__file__).resolve().parents[2]
+PAGES = sorted((ROOT / "docs").glob("*.md"))
+VERDICTS = ("True", "False", "pass", "fail")
 
 
 def test_example_runs_as_printed():
@@ -22,15 +26,18 @@ def test_example_runs_as_printed():
     assert lines[-1] == "fail"
 
 
-def test_the_page_on_white_noise_runs_as_printed(capsys):
-    text = (ROOT / "docs" / "white_noise.md").read_text()
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_every_page_runs_as_printed(page, capsys):
     names = {}
-    for block in re.findall(r"```python\n(.*?)```", text, re.S):
-        exec(compile(block, "docs/white_noise.md", "exec"), names)
-    printed = capsys.readouterr().out.splitlines()
-    for claimed in re.findall(r"print\(.*?\)  # (True|False|pass|fail)\b", text):
-        assert claimed in printed
-    assert names["study"].weak is not None
+    for block in re.findall(r"```python\n(.*?)```", page.read_text(), re.S):
+        exec(compile(block, page.name, "exec"), names)
+        printed = capsys.readouterr().out.splitlines()
+        claimed = re.findall(r"^ *print\(.*\)  # (True|False|pass|fail)\b", block, re.M)
+        assert [line for line in printed if line in VERDICTS] == claimed
+
+
+def test_the_table_of_orders_is_the_declared_one():
+    text = (ROOT / "docs" / "white_noise.md").read_text()
     assert f"<!-- orders -->\n\n{order_markdown()}\n\n<!-- /orders -->" in text
 
 
