@@ -83,8 +83,8 @@ def _fitting(dynamics: Dynamics) -> Family:
         if _refusal(family(1.0), dynamics) is None:
             return family
     raise SchemeMismatchError(
-        "a model must fit one of the schemes, but this one (jumps together with "
-        "correlated non-commuting noise of different strengths) fits none"
+        "a model must fit one of the schemes, but this one fits none: "
+        f"{_refusal(Strang(1.0), dynamics)}"
     )
 
 
