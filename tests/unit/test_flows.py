@@ -33,18 +33,12 @@ from stochq.errors import SchemeMismatchError
 from stochq.lowering import lower
 from stochq.model import Dissipator, Model
 from stochq.schemes import large
-from stochq.schemes.flow import (
-    RUNGS,
-    Chosen,
-    Method,
-    flow_generator,
-    flow_method,
-    propagators,
-)
+from stochq.schemes.dense_output import TOLERANCE
+from stochq.schemes.flow import RUNGS, flow_generator, propagators
 from stochq.schemes.large import SeriesSplitting
+from stochq.schemes.methods import Chosen, Method, flow_method
 from stochq.schemes.pieces import polynomial_pieces
 from stochq.schemes.series import norm_bound, taylor_series
-from stochq.schemes.taylor import TOLERANCE
 from stochq.schemes.traits import grid_for
 from stochq.structure import pack
 
