@@ -2,24 +2,60 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
+import numpy.typing as npt
 
 from stochq.arrays import Floats, Ints
+from stochq.errors import SchemeMismatchError
 from stochq.lowering import Dynamics
 from stochq.schemes import Magnus, Richardson, Scheme
 from stochq.schemes.lanes import ATOM, Lanes, Tally, load, measure
+from stochq.schemes.large import SeriesSplitting
 from stochq.schemes.traits import Integrator, StepGrid, grid_for
 from stochq.states import State
 from stochq.structure import Quadratic, pack_quadratic
 
-__all__ = ["Plan", "Run", "Source", "Stack", "coupled_plans", "plan_of"]
+__all__ = ["Kept", "Plan", "Run", "Source", "Stack", "coupled_plans", "plan_of"]
 
 
-#: Largest dimension for which several atoms share a group of lanes and fit in cache.
-WIDE_DIM = 64
+#: Largest dimension for which several atoms share a group of lanes and fit in cache;
+#: a Taylor series takes as many of them at a time as fit, those that are alike.
+WIDE_DIM, SERIES_DIM = 64, 1024
+
+
+class Kept(NamedTuple):
+    """The first jumps of consecutive trajectories, and how many there were in all.
+
+    One entry per jump of trajectory, time and channel; counts have the shape
+    (channels, n).
+    """
+
+    trajectory: Ints
+    time: Floats
+    channel: npt.NDArray[np.int32]
+    counts: Ints
+
+    @classmethod
+    def of(cls, tally: Tally) -> Kept:
+        """Return what a tally holds of the trajectories that count."""
+        size = min(tally.kept.size, tally.n_traj - tally.first)
+        mine = np.arange(tally.time.shape[1]) < tally.kept[:size, None]
+        return cls(
+            tally.first + np.nonzero(mine)[0],
+            tally.time[:size][mine],
+            tally.channel[:size][mine],
+            tally.counts[:, :size],
+        )
+
+    @classmethod
+    def joined(cls, parts: Sequence[Kept]) -> Kept:
+        """Return consecutive parts as one."""
+        columns = zip(*parts, strict=True)
+        return cls(*(np.concatenate(column, axis=-1) for column in columns))
 
 
 @dataclass(frozen=True)
@@ -38,6 +74,8 @@ class Run:
         Largest |<psi|psi> - 1| where nothing lowers the norm.
     residual : float
         Largest |ln(S / u)| at a solved jump time.
+    kept : Kept or None
+        The jumps of single trajectories, if asked for.
     """
 
     values: Floats
@@ -45,6 +83,7 @@ class Run:
     norms: Floats
     norm_defect: float
     residual: float
+    kept: Kept | None = None
 
 
 class Source(Protocol):
@@ -78,10 +117,17 @@ class Plan:
     channels: int
     seed: int
     n_traj: int
+    keep_jumps: int
 
     @classmethod
     def of(
-        cls, dynamics: Dynamics, grid: StepGrid, scheme: Scheme, seed: int, n_traj: int
+        cls,
+        dynamics: Dynamics,
+        grid: StepGrid,
+        scheme: Scheme,
+        seed: int,
+        n_traj: int,
+        keep_jumps: int = 0,
     ) -> Plan:
         """Return the plan of a lowered model; what jumps take off norms is put back."""
         return cls(
@@ -93,6 +139,7 @@ class Plan:
             channels=len(dynamics.jumps),
             seed=seed,
             n_traj=n_traj,
+            keep_jumps=keep_jumps,
         )
 
     @property
@@ -107,7 +154,7 @@ class Plan:
 
     def load(self, numbers: Ints, width: int = ATOM) -> Lanes:
         """Return trajectories at their initial state, kets in groups of lanes."""
-        tally = Tally(np.zeros(self.channels, np.int64), np.zeros(1), self.n_traj)
+        tally = Tally.of(self.channels, self.n_traj, numbers, self.keep_jumps)
         return load(self.state, tally, self.seed, numbers, width)
 
     def measure(self, lanes: Lanes) -> tuple[Floats, Floats]:
@@ -132,7 +179,9 @@ class Plan:
 
     def _together(self) -> int:
         """Return how many atoms share a group of lanes."""
-        if self.state.one_body or self.state.dim > WIDE_DIM:
+        series = isinstance(self.integrator, SeriesSplitting)
+        widest = SERIES_DIM if series else WIDE_DIM
+        if self.state.one_body or self.state.dim > widest:
             return 1
         return self.integrator.together
 
@@ -157,6 +206,7 @@ class Plan:
             norms[:, :kept],
             float(np.abs(norms - 1).max()),
             float(lanes.tally.residual[0]),
+            Kept.of(lanes.tally) if self.keep_jumps else None,
         )
 
 
@@ -168,6 +218,7 @@ def _joined(one: Run, other: Run) -> Run:
         np.concatenate([one.norms, other.norms], axis=-1),
         max(one.norm_defect, other.norm_defect),
         max(one.residual, other.residual),
+        Kept.joined([one.kept, other.kept]) if one.kept and other.kept else None,
     )
 
 
@@ -215,14 +266,31 @@ class Stack:
 
 
 def plan_of(
-    dynamics: Dynamics, times: Floats, scheme: Scheme, seed: int, n_traj: int
+    dynamics: Dynamics,
+    times: Floats,
+    scheme: Scheme,
+    seed: int,
+    n_traj: int,
+    keep_jumps: int = 0,
 ) -> Source:
     """Return what runs a lowered model by a scheme.
 
     An extrapolated scheme is two plans, with steps h/2 and h on one Brownian path.
+
+    Raises
+    ------
+    SchemeMismatchError
+        If the scheme cannot integrate this model, or jumps are to be kept that it does
+        not have.
     """
     if not isinstance(scheme, Richardson):
-        return Plan.of(dynamics, grid_for(scheme, times), scheme, seed, n_traj)
+        grid = grid_for(scheme, times)
+        return Plan.of(dynamics, grid, scheme, seed, n_traj, keep_jumps)
+    if keep_jumps:
+        raise SchemeMismatchError(
+            "`keep_jumps` must go with a scheme that has single trajectories, but "
+            f"{scheme} extrapolates means; use Strang(dt=...)"
+        )
     grid = grid_for(scheme, times)
     fine, coarse = coupled_plans(dynamics, grid, scheme.base, seed, n_traj)
     return Stack((fine, coarse), np.array([scheme.weights]))

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from stochq.arrays import Floats, Ints, as_times, whole_number
-from stochq.atoms import plan_of
+from stochq.atoms import Kept, plan_of
 from stochq.bias import doubted_step_bias, observable_ranges
 from stochq.choice import default_scheme
 from stochq.coupled import coupled_step_bias
@@ -22,6 +22,7 @@ from stochq.lowering import Dynamics, lower
 from stochq.model import Model
 from stochq.moments import Moments
 from stochq.parallel import checked_jobs, collect
+from stochq.records import JumpRecords
 from stochq.replay import Trajectory, checked_scheme, replay
 from stochq.schemes import Richardson, Scheme, TwoPoint
 from stochq.strata import collect_strata, strata_of
@@ -75,6 +76,8 @@ class Ensemble:
         The lowered model.
     scheme : Scheme
         What integrated it.
+    jump_records : JumpRecords or None
+        The jumps of every trajectory, one by one, if `keep_jumps` asked for them.
     provenance : dict
         Versions, scheme, dt, unraveling, largest norm defect, wall time.
     """
@@ -91,6 +94,7 @@ class Ensemble:
     deterministic: Any
     dynamics: Dynamics
     scheme: Scheme
+    jump_records: JumpRecords | None
     provenance: Mapping[str, Any]
 
     @property
@@ -254,6 +258,40 @@ def _version_items() -> tuple[tuple[str, str], ...]:
     return tuple(found.items())
 
 
+def _check_records(
+    dynamics: Dynamics, keep_jumps: int | None, stratified: bool
+) -> None:
+    """Refuse to keep jumps that a model does not have, or that are weighted."""
+    if keep_jumps is None:
+        return
+    whole_number(keep_jumps, "keep_jumps", at_least=1)
+    if not dynamics.jumps:
+        raise SchemeMismatchError(
+            "`keep_jumps` must go with a model that jumps, but this one has no "
+            "dissipator that does; leave it out, or unravel one by Jump()"
+        )
+    if stratified:
+        raise SchemeMismatchError(
+            "`keep_jumps` must go with trajectories of equal weights, but "
+            "`stratified` is True; leave one of them out"
+        )
+
+
+def _records(
+    dynamics: Dynamics, times: Floats, kept: Kept | None, limit: int | None
+) -> JumpRecords | None:
+    """Return the kept jumps with the names of their dissipators."""
+    if kept is None or limit is None:
+        return None
+    return JumpRecords(
+        **kept._asdict(),
+        names=dynamics.jump_names,
+        start=float(times[0]),
+        stop=float(times[-1]),
+        limit=limit,
+    )
+
+
 def simulate(
     model: Model,
     times: Any,
@@ -266,6 +304,7 @@ def simulate(
     batch: int | None = None,
     progress: bool | None = None,
     stratified: bool = False,
+    keep_jumps: int | None = None,
 ) -> Ensemble:
     r"""Average observables over trajectories of a model.
 
@@ -309,6 +348,11 @@ def simulate(
         exactly, so that every trajectory jumps. Means and standard errors are those of
         the whole; `sd` is that of n_traj equal trajectories with the same error, and
         `jumps` counts jumps of the sampled part.
+    keep_jumps : int, optional
+        Keep the times and operators of the first `keep_jumps` jumps of every
+        trajectory as ``ensemble.jump_records``. They take at most
+        ``20 n_traj keep_jumps`` bytes, and 8 for every trajectory's number of jumps
+        by each operator; while a batch runs, 12 for every jump it may have.
 
     Returns
     -------
@@ -334,6 +378,7 @@ def simulate(
     if batch is not None:
         whole_number(batch, "batch", at_least=1)
     dynamics = lower(model, unraveling)
+    _check_records(dynamics, keep_jumps, stratified)
     if scheme is None:
         scheme = default_scheme(dynamics, grid, n_traj)
     scheme = checked_scheme(scheme)
@@ -342,7 +387,8 @@ def simulate(
         strata = strata_of(dynamics, grid, n_traj)
         run = collect_strata(dynamics, grid, scheme, strata, seed, run_all)
     else:
-        run = run_all(plan_of(dynamics, grid, scheme, seed, n_traj))
+        keep = keep_jumps or 0
+        run = run_all(plan_of(dynamics, grid, scheme, seed, n_traj, keep))
     return Ensemble(
         names=tuple(model.observables),
         times=grid,
@@ -356,6 +402,7 @@ def simulate(
         deterministic=_deterministic(dynamics, grid.size, scheme.traits.unitary),
         dynamics=dynamics,
         scheme=scheme,
+        jump_records=_records(dynamics, grid, run.kept, keep_jumps),
         provenance={
             "versions": dict(_version_items()),
             "scheme": repr(scheme),

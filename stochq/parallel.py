@@ -11,7 +11,7 @@ from joblib import Parallel, delayed
 from tqdm.auto import tqdm
 
 from stochq.arrays import Floats, Ints, whole_number
-from stochq.atoms import Run, Source
+from stochq.atoms import Kept, Run, Source
 from stochq.moments import Moments, batch_means, batch_size, merge_tree
 from stochq.schemes.lanes import ATOM
 
@@ -42,6 +42,8 @@ class Collected:
         The largest of all.
     weight : float
         What a trajectory counts, at most, in the mean of all.
+    kept : Kept or None
+        The jumps of single trajectories, if asked for.
     """
 
     moments: Moments
@@ -51,6 +53,7 @@ class Collected:
     norm_defect: float
     residual: float
     weight: float = 1.0
+    kept: Kept | None = None
 
 
 @dataclass(frozen=True)
@@ -63,6 +66,7 @@ class _Part:
     norms: list[Floats]
     norm_defect: float
     residual: float
+    kept: Kept | None
 
 
 def _run_part(source: Source, first: int, count: int) -> _Part:
@@ -82,7 +86,9 @@ def _statistics(run: Run, n_traj: int) -> _Part:
         run.norms[:, start : start + ATOM].sum(axis=1)
         for start in range(0, run.norms.shape[1], ATOM)
     ]
-    return _Part(atoms, means, run.jumps, norms, run.norm_defect, run.residual)
+    return _Part(
+        atoms, means, run.jumps, norms, run.norm_defect, run.residual, run.kept
+    )
 
 
 def _atoms_per_task(size: int, results: int, n_traj: int, jobs: int) -> int:
@@ -148,6 +154,7 @@ def collect(
     with np.errstate(**DIVERGENCE):
         moments = merge_tree(atom for part in parts for atom in part.atoms)
     norms = np.array([n for part in parts for n in part.norms])
+    kept = [part.kept for part in parts if part.kept is not None]
     return Collected(
         moments=moments,
         batches=means,
@@ -155,4 +162,5 @@ def collect(
         mean_norm=norms.sum(axis=0) / moments.count,
         norm_defect=max(part.norm_defect for part in parts),
         residual=max(part.residual for part in parts),
+        kept=Kept.joined(kept) if kept else None,
     )

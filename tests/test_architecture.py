@@ -63,6 +63,8 @@ ONLY = {
     "structure": {"arrays"},
     "spaces": {"errors", "arrays"},
     "streams": {"arrays", "jit"},
+    "records": {"arrays", "weights"},
+    "weights": {"arrays", "errors"},
     "moments": {"arrays", "jit"},
     "errors": set(),
     "jit": set(),

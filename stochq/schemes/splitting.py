@@ -8,7 +8,7 @@ the factors of a step; the outer halves of neighboring steps are merged into one
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any, NamedTuple
 
@@ -19,7 +19,7 @@ from stochq.arrays import Ints
 from stochq.errors import SchemeMismatchError
 from stochq.jit import kernel
 from stochq.lowering import Dynamics
-from stochq.schemes.flow import JumpFlow, flow_propagators, jump_flow
+from stochq.schemes.flow import JumpFlow, flow_propagators, jump_flow, no_jumps
 from stochq.schemes.jumps import flow_lanes
 from stochq.schemes.lanes import Lanes
 from stochq.schemes.noise import (
@@ -50,8 +50,10 @@ __all__ = [
     "has_flow",
     "merged_outside",
     "outer_and_inner",
+    "prepare_parts",
     "prepare_splitting",
     "program_of",
+    "stochastic_factor",
 ]
 
 #: Factors of a program that are not a group of channels.
@@ -134,7 +136,7 @@ def _toss(key, trajectory, shared, step, coin):
 @kernel
 def _advance(
     x, trajectory, clock, draws, tally, shared, position, flow, propagator, kinds, kind,
-    factors, wiener, program, h, cell, first_step, count, keys,
+    factors, wiener, program, start, h, cell, first_step, count, keys,
 ):  # fmt: skip
     """Take `count` steps of length h with every group of lanes; return the position.
 
@@ -153,6 +155,7 @@ def _advance(
     end = position
     for g in range(groups):
         scratch = scratch_for(wiener, lanes, position)
+        halves = 0  # of a step, through which the flow has carried the lanes
         for n in range(count + 1):
             step = first_step + n - 1
             row = step % period if n > 0 else 0
@@ -169,9 +172,11 @@ def _advance(
                     first_row = (2 * kind + (1 if halved else 0)) * dim
                     first_row += (step % copies) * copy_rows if n > 0 else 0
                     flow_lanes(
-                        flow, x[g], shared, duration, propagator, first_row, clock[g],
-                        draws[g], keys.jumps, trajectory[g], y, square, vectors, tally,
+                        flow, x[g], shared, start + 0.5 * h * halves, duration,
+                        propagator, first_row, clock[g], draws[g], keys.jumps,
+                        trajectory[g], y, square, vectors, tally,
                     )  # fmt: skip
+                    halves += 1 if halved else 2
                 elif program.two_point:
                     signed_factor(
                         factors, wiener, factor, duration, step, trajectory[g], shared,
@@ -210,6 +215,20 @@ def _gaussian_factor(
     apply_noise(factors, group, scratch.increments, x, scratch.work)
 
 
+@kernel
+def stochastic_factor(
+    factors, wiener, group, duration, step, cell, trajectory, x, scratch, two_point
+):
+    """Draw a group's increments over a duration and apply its factor."""
+    if two_point:
+        signed_factor(
+            factors, wiener, group, duration, step, trajectory, False, x, scratch
+        )
+        return
+    draw_increments(wiener, group, duration, step, cell, trajectory, False, scratch)
+    apply_noise(factors, group, scratch.increments, x, scratch.work)
+
+
 @dataclass(frozen=True)
 class Splitting:
     """A splitting scheme ready to run."""
@@ -234,9 +253,9 @@ class Splitting:
             lanes.x, lanes.trajectory, lanes.clock, lanes.draws, lanes.tally,
             lanes.shared, lanes.position, self.flow, self.propagator,
             len(self.grid.lengths), kind,
-            self.factors, self.wiener, self.program, self.grid.lengths[kind],
-            self.grid.cell(interval), self.grid.first_step[interval],
-            self.grid.counts[interval], self.keys,
+            self.factors, self.wiener, self.program, float(self.grid.start[interval]),
+            self.grid.lengths[kind], self.grid.cell(interval),
+            self.grid.first_step[interval], self.grid.counts[interval], self.keys,
         )  # fmt: skip
 
     def draws(self) -> list[Draw]:
@@ -306,17 +325,37 @@ def prepare_splitting(
     SchemeMismatchError
         If the model does not split into factors in closed form.
     """
-    groups = dynamics.groups
+    if (dynamics.jump_function_of >= 0).any():
+        raise SchemeMismatchError(
+            f"{type(scheme).__name__} must have jumps of constant rates, but a "
+            "strength depends on time; use Strang(dt=...)"
+        )
+    durations = [part * h for h in grid.lengths for part in (1.0, 0.5)]
+    return replace(
+        prepare_parts(scheme, program, dynamics, dynamics.groups, grid, seed),
+        flow=jump_flow(dynamics, max(grid.lengths, default=1.0)),
+        propagator=pack(flow_propagators(dynamics, durations)),
+    )
+
+
+def prepare_parts(
+    scheme: Any,
+    program: Program,
+    dynamics: Dynamics,
+    groups: list[list[int]],
+    grid: StepGrid,
+    seed: int,
+) -> Splitting:
+    """Return the integrator of a splitting scheme without its flow."""
     _check_splitting(dynamics, groups, scheme)
     order = [j for group in groups for j in group]
     edges = np.cumsum([0] + [len(group) for group in groups])
     relabeled = [list(range(a, b)) for a, b in pairwise(edges.tolist())]
-    durations = [part * h for h in grid.lengths for part in (1.0, 0.5)]
     return Splitting(
         grid=grid,
         program=program,
-        flow=jump_flow(dynamics, max(grid.lengths, default=1.0)),
-        propagator=pack(flow_propagators(dynamics, durations)),
+        flow=no_jumps(max(grid.lengths, default=1.0)),
+        propagator=pack([]),
         factors=noise_factors(
             [dynamics.channels[j] for j in order],
             relabeled,

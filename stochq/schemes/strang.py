@@ -17,15 +17,14 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from stochq.lowering import Dynamics
+from stochq.schemes.large import prepare_flow
 from stochq.schemes.splitting import (
     Entry,
     Program,
-    Splitting,
     merged_outside,
-    prepare_splitting,
     program_of,
 )
-from stochq.schemes.traits import StepGrid, Stepped, Traits
+from stochq.schemes.traits import Integrator, StepGrid, Stepped, Traits
 
 __all__ = ["Strang", "symmetric_program"]
 
@@ -74,8 +73,8 @@ class Strang(Stepped):
         unitary=True,
     )
 
-    def prepare(self, dynamics: Dynamics, grid: StepGrid, seed: int) -> Splitting:
+    def prepare(self, dynamics: Dynamics, grid: StepGrid, seed: int) -> Integrator:
         """Return an integrator for a lowered model."""
         groups = len(dynamics.groups)
         program = symmetric_program(*merged_outside(dynamics, groups))
-        return prepare_splitting(self, program, dynamics, grid, seed)
+        return prepare_flow(self, program, dynamics, grid, seed, frozen=True)
