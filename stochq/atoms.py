@@ -138,11 +138,13 @@ class Plan:
 
     def _run(self, first: int, count: int, together: int) -> Run:
         """Run atoms in groups of `together`."""
-        numbers = np.arange(first * ATOM, (first + count) * ATOM)
-        lanes = self.load(numbers, together * ATOM)
-        values = np.empty((self.forms.ptr.size - 1, self.intervals + 1, count * ATOM))
+        kept = self.n_traj - first * ATOM
+        # orbitals fill their lanes by themselves; kets fill up their last atom
+        size = min(kept, count * ATOM) if self.state.one_body else count * ATOM
+        lanes = self.load(first * ATOM + np.arange(size), together * ATOM)
+        values = np.empty((self.forms.ptr.size - 1, self.intervals + 1, size))
         jumps = np.zeros((self.channels, self.intervals + 1), dtype=np.int64)
-        norms = np.ones((self.intervals + 1, count * ATOM))
+        norms = np.ones((self.intervals + 1, size))
         for t in range(self.intervals + 1):
             if t:
                 self.integrator.advance(lanes, t - 1)
@@ -150,7 +152,6 @@ class Plan:
             values[:, t], squares = self.measure(lanes)
             if not self.normalize:
                 norms[t] = squares
-        kept = self.n_traj - first * ATOM
         return Run(
             values[..., :kept],
             jumps,

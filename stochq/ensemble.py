@@ -203,19 +203,25 @@ def _deterministic(dynamics: Dynamics, n_times: int, unitary: bool) -> Any:
         mask[o, 0] = same
         if not unitary or dynamics.raw:
             continue
-        if not dynamics.noise and not dynamics.jumps:  # whatever drives it
+        still = not dynamics.jumps and not dynamics.monitors
+        if still and not dynamics.noise:  # whatever drives it
             mask[o] = pure
             continue
         if same and commute(observable, generic):
-            mask[o] = (
-                not dynamics.jumps
-                or dynamics.one_body
-                or all(
-                    np.linalg.norm(observable @ ket - value * ket) <= 1e-12
-                    for ket, value in zip(kets, values, strict=True)
-                )
-            )
+            kicks = dynamics.one_body and set(dynamics.jump_kinds) <= {"kick"}
+            unseen = still or (kicks and not dynamics.monitors)
+            mask[o] = unseen or all(_is_eigenstate(observable, k) for k in kets)
     return mask
+
+
+def _is_eigenstate(observable: Any, state: Any) -> bool:
+    """Tell whether a ket, or orbitals taken together, are an eigenstate.
+
+    What is measured and conserved has the same value in every trajectory only then.
+    """
+    u = state.reshape(state.shape[0], -1)
+    moved = observable @ u
+    return bool(np.linalg.norm(moved - u @ (u.conj().T @ moved)) <= 1e-12)
 
 
 def _generic_combination(dynamics: Dynamics) -> Any:
@@ -225,7 +231,13 @@ def _generic_combination(dynamics: Dynamics) -> Any:
     commutes with the combination only if it commutes with every one of them.
     """
     total = 0.0 * dynamics.hamiltonian
-    movers = (dynamics.hamiltonian, *dynamics.channels, *dynamics.jumps)
+    monitored = [monitor.operator for monitor in dynamics.monitors]
+    movers = (
+        dynamics.hamiltonian,
+        *dynamics.channels,
+        *dynamics.jumps,
+        *monitored,
+    )
     for k, operator in enumerate(m for m in movers if m.nnz):
         size = float(np.abs(operator.data).max())
         total = total + (0.5 + (k + 1) * 0.6180339887498949 % 1.0) / size * operator

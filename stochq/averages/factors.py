@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from stochq.arrays import Floats
+from stochq.arrays import Floats, Operator
 from stochq.averages.maps import (
     AveragedStep,
     Map,
@@ -18,6 +18,7 @@ from stochq.averages.maps import (
 from stochq.lowering import Dynamics
 from stochq.schemes import RandomOrder, Scheme
 from stochq.schemes.flow import flow_generator, propagators
+from stochq.schemes.monitored_orbitals import monitored_groups
 from stochq.schemes.splitting import has_flow
 
 __all__ = ["Factors", "strang_step", "swept_step"]
@@ -29,6 +30,10 @@ class Factors:
     def __init__(self, dynamics: Dynamics) -> None:
         self.dynamics = dynamics
         self.groups = dynamics.groups
+        # a monitored mode loses coherence like one with white noise: |kappa| n
+        self._monitored = [
+            [Spectrum.of(_size(c)) for c in group] for group in monitored_groups(dynamics)
+        ]
         self._spectra = [Spectrum.of(operator) for operator in dynamics.channels]
         self._flows: dict[float, list[Map]] = {}
 
@@ -45,8 +50,16 @@ class Factors:
             return [semigroup(self.dynamics, duration)]
         return [unitary(propagators(flow_generator(self.dynamics), [duration])[0])]
 
+    @property
+    def order(self) -> list[int]:
+        """The numbers of all groups, monitored ones last."""
+        return list(range(len(self.groups) + len(self._monitored)))
+
     def group(self, number: int, duration: float, row: Floats) -> list[Map]:
         """Return the averaged factor of one group for a row of the table."""
+        if number >= len(self.groups):
+            spectra = self._monitored[number - len(self.groups)]
+            return self._decays([(spectrum, duration) for spectrum in spectra])
         drives = len(self.dynamics.drives)
         members, strength = self.groups[number], self.dynamics.strengths(row)
         maps = [
@@ -63,12 +76,15 @@ class Factors:
     def _dephasing(
         self, noise: Sequence[int], strength: Sequence[float], duration: float
     ) -> list[Map]:
-        """Return the averaged factors of independent channels, diagonal ones as one."""
+        """Return the averaged factors of independent channels."""
+        pairs = [(self._spectra[j], strength[j] ** 2 * duration) for j in noise]
+        return self._decays(pairs)
+
+    def _decays(self, pairs: Sequence[tuple[Spectrum, float]]) -> list[Map]:
+        """Return the dephasing of channels by their variances, diagonal ones as one."""
         maps: list[Map] = []
         diagonal = []
-        for j in noise:
-            variance = strength[j] ** 2 * duration
-            spectrum = self._spectra[j]
+        for spectrum, variance in pairs:
             if spectrum.vectors is not None:
                 maps.append(spectrum.dephasing(variance))
             else:
@@ -84,9 +100,15 @@ class Factors:
         return [m for g in order for m in self.group(g, duration, row)]
 
 
+def _size(c: Operator) -> Operator:
+    """Return |kappa| v v^dag for c = kappa v v^dag."""
+    trace = c.diagonal().sum()
+    return (abs(trace) / trace) * c
+
+
 def strang_step(parts: Factors, h: float, row: Floats) -> AveragedStep:
     """Return the averaged Strang step."""
-    order = list(range(len(parts.groups)))
+    order = parts.order
     start, link = parts.flow(0.5 * h), parts.flow(h)
     if not order:
         return AveragedStep([], link, [])

@@ -46,7 +46,7 @@ class Exact:
     @staticmethod
     def handles(dynamics: Dynamics) -> bool:
         """Tell whether all factors of the model commute."""
-        if dynamics.time_dependent:
+        if dynamics.time_dependent or dynamics.monitors:
             return False
         if not dynamics.noise:
             return True

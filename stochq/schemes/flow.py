@@ -46,8 +46,7 @@ class JumpFlow(NamedTuple):
 
     ``channels`` counts the jump operators; ``right``, ``left`` and ``gram`` are R, R^-1
     and R^dag R; ``jumps`` and ``rates`` stack the c and the c^dag c; ``ladder`` stacks
-    the propagators, D is ``duration``. ``weights`` are the rates of kicks that do not
-    depend on the state.
+    the propagators, D is ``duration``.
     """
 
     channels: int
@@ -58,7 +57,6 @@ class JumpFlow(NamedTuple):
     gram: Sparse
     jumps: Sparse
     rates: Sparse
-    weights: Floats
     ladder: Sparse
     duration: float
 
@@ -195,7 +193,7 @@ def flow_propagators(dynamics: Dynamics, durations: Sequence[float]) -> list[Ope
 
 
 def flow_generator(dynamics: Dynamics) -> Operator:
-    """Return H_eff; kicks of orbitals keep the norm, so there it is H."""
+    """Return H_eff; what events take off orbitals is put back, so there it is H."""
     if dynamics.one_body:
         return dynamics.hamiltonian
     return dynamics.effective_hamiltonian
@@ -213,15 +211,17 @@ def _no_jumps(duration: float) -> JumpFlow:
         gram=nothing,
         jumps=nothing,
         rates=nothing,
-        weights=np.zeros(0),
         ladder=nothing,
         duration=duration,
     )
 
 
 def jump_flow(dynamics: Dynamics, duration: float) -> JumpFlow:
-    """Return the flow of a lowered model for steps of at most `duration`."""
-    if not dynamics.jumps:
+    """Return the flow of a lowered model for steps of at most `duration`.
+
+    Events of orbitals are not its business.
+    """
+    if not dynamics.jumps or dynamics.one_body:
         return _no_jumps(duration)
     generator = flow_generator(dynamics)
     energies, right, left, condition = _eigenbasis(generator)
@@ -240,7 +240,6 @@ def jump_flow(dynamics: Dynamics, duration: float) -> JumpFlow:
         gram=pack(adjoint(right) @ right),
         jumps=pack(dynamics.jumps),
         rates=pack(rates),
-        weights=np.array([float(r.diagonal().real.mean()) for r in rates]),
         ladder=pack(ladder),
         duration=duration,
     )

@@ -162,9 +162,9 @@ def _cleaned(x, row):
 
 
 @kernel
-def gram_matrix(x, gram):
-    """Write X^dag X below and on the diagonal, for X of shape (2, rows, columns)."""
-    rows, columns = x.shape[1], x.shape[2]
+def gram_matrix(x, columns, gram):
+    """Write X^dag X on and below the diagonal, for the first columns of X."""
+    rows = x.shape[1]
     for i in range(columns):
         for j in range(i + 1):
             gram[0, i, j] = 0.0
@@ -204,7 +204,7 @@ def orthonormalize(x, gram):
     begin at the left.
     """
     rows, lanes = x.shape[1], x.shape[2]
-    gram_matrix(x, gram)
+    gram_matrix(x, lanes, gram)
     for above in range(lanes, 0, -CHUNK):
         start = max(above - CHUNK, 0)
         for k in range(lanes - 1, start, -1):

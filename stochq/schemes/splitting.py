@@ -22,6 +22,14 @@ from stochq.lowering import Dynamics
 from stochq.schemes.flow import JumpFlow, flow_propagators, jump_flow
 from stochq.schemes.jumps import flow_lanes
 from stochq.schemes.lanes import Lanes
+from stochq.schemes.monitored_orbitals import (
+    MonitoredModes,
+    measure_modes,
+    modes_room,
+    monitored_groups,
+    monitored_modes,
+    with_monitors,
+)
 from stochq.schemes.noise import (
     Draw,
     Wiener,
@@ -30,6 +38,12 @@ from stochq.schemes.noise import (
     path_draws,
     scratch_for,
     wiener_processes,
+)
+from stochq.schemes.orbitals import (
+    OrbitalEvents,
+    orbital_events,
+    orbital_flow,
+    orbital_room,
 )
 from stochq.schemes.signs import signed_factor
 from stochq.schemes.traits import StepGrid
@@ -133,8 +147,8 @@ def _toss(key, trajectory, shared, step, coin):
 
 @kernel
 def _advance(
-    x, trajectory, clock, draws, tally, shared, position, flow, propagator, kinds, kind,
-    factors, wiener, program, h, cell, first_step, count, keys,
+    x, trajectory, clock, draws, tally, shared, position, flow, events, propagator,
+    kinds, kind, factors, modes, wiener, program, h, cell, first_step, count, keys,
 ):  # fmt: skip
     """Take `count` steps of length h with every group of lanes; return the position.
 
@@ -146,6 +160,8 @@ def _advance(
     y = np.empty((2, dim, lanes))
     square = np.empty(lanes)
     vectors = np.empty((4, dim), dtype=np.complex128)
+    room = orbital_room(events, dim, lanes)
+    space = modes_room(modes, lanes)
     period = program.factor.shape[0]
     last = program.factor.shape[1] - 1
     copy_rows = 2 * kinds * dim
@@ -168,9 +184,26 @@ def _advance(
                 if factor == FLOW:
                     first_row = (2 * kind + (1 if halved else 0)) * dim
                     first_row += (step % copies) * copy_rows if n > 0 else 0
-                    flow_lanes(
-                        flow, x[g], shared, duration, propagator, first_row, clock[g],
-                        draws[g], keys.jumps, trajectory[g], y, square, vectors, tally,
+                    if events.kind.shape[0] > 0:
+                        orbital_flow(
+                            events, x[g], duration, propagator, first_row, clock[g],
+                            draws[g], keys.jumps, trajectory[g], y, room, tally,
+                        )  # fmt: skip
+                    else:
+                        flow_lanes(
+                            flow, x[g], duration, propagator, first_row, clock[g],
+                            draws[g], keys.jumps, trajectory[g], y, square, vectors,
+                            tally,
+                        )  # fmt: skip
+                elif factor >= modes.first:
+                    draw_increments(
+                        wiener, factor, duration, step, cell, trajectory[g], shared,
+                        scratch,
+                    )  # fmt: skip
+                    measure_modes(
+                        modes, factor, duration, scratch.draws, wiener.process_ptr[
+                            factor
+                        ], x[g], space,
                     )  # fmt: skip
                 elif program.two_point:
                     signed_factor(
@@ -217,8 +250,10 @@ class Splitting:
     grid: StepGrid
     program: Program
     flow: JumpFlow
+    events: OrbitalEvents
     propagator: Sparse
     factors: NoiseFactors
+    modes: MonitoredModes
     wiener: Wiener
     keys: Keys
 
@@ -232,9 +267,9 @@ class Splitting:
         kind = self.grid.kind[interval]
         lanes.position = _advance(
             lanes.x, lanes.trajectory, lanes.clock, lanes.draws, lanes.tally,
-            lanes.shared, lanes.position, self.flow, self.propagator,
+            lanes.shared, lanes.position, self.flow, self.events, self.propagator,
             len(self.grid.lengths), kind,
-            self.factors, self.wiener, self.program, self.grid.lengths[kind],
+            self.factors, self.modes, self.wiener, self.program, self.grid.lengths[kind],
             self.grid.cell(interval), self.grid.first_step[interval],
             self.grid.counts[interval], self.keys,
         )  # fmt: skip
@@ -308,6 +343,12 @@ def prepare_splitting(
     """
     groups = dynamics.groups
     _check_splitting(dynamics, groups, scheme)
+    monitored = range(len(groups), len(groups) + len(monitored_groups(dynamics)))
+    if not set(monitored) <= set(program.factor.ravel().tolist()):
+        raise SchemeMismatchError(
+            f"{type(scheme).__name__} must have orbitals that are not monitored, but "
+            f"{sorted({m.name for m in dynamics.monitors})} are; use Strang(dt=...)"
+        )
     order = [j for group in groups for j in group]
     edges = np.cumsum([0] + [len(group) for group in groups])
     relabeled = [list(range(a, b)) for a, b in pairwise(edges.tolist())]
@@ -316,12 +357,14 @@ def prepare_splitting(
         grid=grid,
         program=program,
         flow=jump_flow(dynamics, max(grid.lengths, default=1.0)),
+        events=orbital_events(dynamics),
         propagator=pack(flow_propagators(dynamics, durations)),
         factors=noise_factors(
             [dynamics.channels[j] for j in order],
             relabeled,
             by_eigenvalue=program.two_point,
         ),
-        wiener=wiener_processes(dynamics, groups, grid, seed),
+        modes=monitored_modes(dynamics, first=len(groups)),
+        wiener=with_monitors(wiener_processes(dynamics, groups, grid, seed), dynamics),
         keys=Keys(stream_key(seed, Purpose.JUMPS), stream_key(seed, Purpose.ORDER)),
     )

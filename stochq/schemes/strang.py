@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from stochq.lowering import Dynamics
+from stochq.schemes.monitored_orbitals import monitored_groups
 from stochq.schemes.splitting import (
     Entry,
     Program,
@@ -76,6 +77,6 @@ class Strang(Stepped):
 
     def prepare(self, dynamics: Dynamics, grid: StepGrid, seed: int) -> Splitting:
         """Return an integrator for a lowered model."""
-        groups = len(dynamics.groups)
+        groups = len(dynamics.groups) + len(monitored_groups(dynamics))
         program = symmetric_program(*merged_outside(dynamics, groups))
         return prepare_splitting(self, program, dynamics, grid, seed)
