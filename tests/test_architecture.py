@@ -25,7 +25,7 @@ LAYERS = [
     {"schemes"},
     {"averages"},
     {"bias"},
-    {"moments"},
+    {"moments", "signals"},
     {"atoms"},
     {"choice", "parallel"},
     {"replay"},

@@ -56,7 +56,12 @@ def kraus_operators(scheme: Scheme, dynamics: Dynamics) -> int:
 
 
 def has_average(scheme: Scheme, dynamics: Dynamics) -> bool:
-    """Tell whether the average of a step is known without sampling."""
+    """Tell whether the average of a step is known without sampling.
+
+    A monitored step depends on its state in a nonlinear way.
+    """
+    if dynamics.monitors:
+        return False
     if isinstance(scheme, Midpoint):
         return dynamics.processes <= QUADRATURE_CHANNELS
     return isinstance(scheme, (*SPLITTINGS, *RECIPES, Exact))

@@ -41,7 +41,7 @@ class Factors:
     def _flow(self, duration: float) -> list[Map]:
         if not has_flow(self.dynamics):
             return []
-        if self.dynamics.jumps:
+        if self.dynamics.jumps or self.dynamics.averaged:
             return [semigroup(self.dynamics, duration)]
         return [unitary(propagators(flow_generator(self.dynamics), [duration])[0])]
 

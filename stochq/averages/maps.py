@@ -70,9 +70,9 @@ def unitary(matrix: Operator) -> Map:
 
 
 def semigroup(dynamics: Dynamics, duration: float) -> Map:
-    """Return rho -> exp(t L) rho for the Hamiltonian and the jumps, by Taylor steps."""
+    """Return rho -> exp(t L) rho for what is not noise, by Taylor steps."""
     effective = dynamics.effective_hamiltonian.toarray()
-    jumps = [c.toarray() for c in dynamics.jumps]
+    jumps = [c.toarray() for c in (*dynamics.jumps, *dynamics.averaged)]
 
     def generator(rho: Complexes) -> Complexes:
         half = -1j * _product(effective, rho)

@@ -1,8 +1,9 @@
 """Exponential splitting: what its members (Strang, alternating, random ...) share.
 
 With the flow F (Hamiltonian and jumps) and groups G_1 ... G_m of commuting channels, a
-step is a product of factors, each the exact solution of its own part. A `Program` lists
-the factors of a step; the outer halves of neighboring steps are merged into one factor.
+step is a product of factors, each the exact solution of its own part; monitored
+operators are the last of the G, one each. A `Program` lists the factors of a step; the
+outer halves of neighboring steps are merged into one factor.
 """
 
 from __future__ import annotations
@@ -19,9 +20,15 @@ from stochq.arrays import Ints
 from stochq.errors import SchemeMismatchError
 from stochq.jit import kernel
 from stochq.lowering import Dynamics
+from stochq.schemes.conditioned import (
+    ConditionedFlow,
+    conditioned_flow,
+    conditioned_lanes,
+)
 from stochq.schemes.flow import JumpFlow, flow_propagators, jump_flow
 from stochq.schemes.jumps import flow_lanes
 from stochq.schemes.lanes import Lanes
+from stochq.schemes.monitors import MonitorFactors, monitor_factor, monitor_factors
 from stochq.schemes.noise import (
     Draw,
     Wiener,
@@ -32,7 +39,7 @@ from stochq.schemes.noise import (
     wiener_processes,
 )
 from stochq.schemes.signs import signed_factor
-from stochq.schemes.traits import StepGrid
+from stochq.schemes.traits import StepGrid, refuse_monitors
 from stochq.streams import Purpose, stream_key, uniform_pair
 from stochq.structure import (
     NoiseFactors,
@@ -134,7 +141,8 @@ def _toss(key, trajectory, shared, step, coin):
 @kernel
 def _advance(
     x, trajectory, clock, draws, tally, shared, position, flow, propagator, kinds, kind,
-    factors, wiener, program, h, cell, first_step, count, keys,
+    factors, wiener, program, h, cell, first_step, count, keys, conditioned, monitors,
+    signals,
 ):  # fmt: skip
     """Take `count` steps of length h with every group of lanes; return the position.
 
@@ -146,6 +154,8 @@ def _advance(
     y = np.empty((2, dim, lanes))
     square = np.empty(lanes)
     vectors = np.empty((4, dim), dtype=np.complex128)
+    room = np.empty((3 if monitors.terms.size else 0, 2, dim, lanes))
+    noises = factors.group_ptr.shape[0] - 1
     period = program.factor.shape[0]
     last = program.factor.shape[1] - 1
     copy_rows = 2 * kinds * dim
@@ -168,9 +178,22 @@ def _advance(
                 if factor == FLOW:
                     first_row = (2 * kind + (1 if halved else 0)) * dim
                     first_row += (step % copies) * copy_rows if n > 0 else 0
-                    flow_lanes(
-                        flow, x[g], shared, duration, propagator, first_row, clock[g],
-                        draws[g], keys.jumps, trajectory[g], y, square, vectors, tally,
+                    _flow_factor(
+                        flow, conditioned, x[g], shared, duration, propagator,
+                        first_row, clock[g], draws[g], keys.jumps, trajectory[g], y,
+                        square, vectors, tally,
+                    )  # fmt: skip
+                elif factor >= noises:
+                    m = factor - noises
+                    draw_increments(
+                        wiener, factor, duration, step, cell, trajectory[g], shared,
+                        scratch,
+                    )  # fmt: skip
+                    first_row = (2 * (m * kinds + kind) + (1 if halved else 0)) * dim
+                    monitor_factor(
+                        monitors, m, first_row, duration,
+                        scratch.draws[wiener.process_ptr[factor]], x[g], signals[g, m],
+                        room, scratch.work,
                     )  # fmt: skip
                 elif program.two_point:
                     signed_factor(
@@ -186,6 +209,24 @@ def _advance(
     if cell > 0.0:
         end = position + count * np.int64(np.rint(h / cell))
     return end
+
+
+@kernel
+def _flow_factor(
+    flow, conditioned, x, shared, duration, step, first_row, clock, draws, key,
+    trajectory, y, square, vectors, tally,
+):  # fmt: skip
+    """Carry lanes through the flow: kets and orbitals, or density matrices."""
+    if conditioned.diagonal.size:
+        conditioned_lanes(
+            conditioned, x, duration, step, first_row, clock, draws, key, trajectory, y,
+            square, tally,
+        )  # fmt: skip
+    else:
+        flow_lanes(
+            flow, x, shared, duration, step, first_row, clock, draws, key, trajectory,
+            y, square, vectors, tally,
+        )  # fmt: skip
 
 
 @kernel
@@ -217,9 +258,11 @@ class Splitting:
     grid: StepGrid
     program: Program
     flow: JumpFlow
+    conditioned: ConditionedFlow
     propagator: Sparse
     factors: NoiseFactors
     wiener: Wiener
+    monitors: MonitorFactors
     keys: Keys
 
     @property
@@ -236,7 +279,8 @@ class Splitting:
             len(self.grid.lengths), kind,
             self.factors, self.wiener, self.program, self.grid.lengths[kind],
             self.grid.cell(interval), self.grid.first_step[interval],
-            self.grid.counts[interval], self.keys,
+            self.grid.counts[interval], self.keys, self.conditioned, self.monitors,
+            lanes.signals,
         )  # fmt: skip
 
     def draws(self) -> list[Draw]:
@@ -271,7 +315,12 @@ class Splitting:
 
 def has_flow(dynamics: Dynamics) -> bool:
     """Tell whether anything but increments moves the state."""
-    return bool(dynamics.hamiltonian.nnz or dynamics.jumps or dynamics.gain.nnz)
+    return bool(
+        dynamics.hamiltonian.nnz
+        or dynamics.jumps
+        or dynamics.averaged
+        or dynamics.gain.nnz
+    )
 
 
 def _check_splitting(dynamics: Dynamics, groups: list[list[int]], scheme: Any) -> None:
@@ -306,6 +355,7 @@ def prepare_splitting(
     SchemeMismatchError
         If the model does not split into factors in closed form.
     """
+    refuse_monitors(scheme, dynamics)
     groups = dynamics.groups
     _check_splitting(dynamics, groups, scheme)
     order = [j for group in groups for j in group]
@@ -316,12 +366,16 @@ def prepare_splitting(
         grid=grid,
         program=program,
         flow=jump_flow(dynamics, max(grid.lengths, default=1.0)),
+        conditioned=conditioned_flow(dynamics, max(grid.lengths, default=1.0)),
         propagator=pack(flow_propagators(dynamics, durations)),
         factors=noise_factors(
             [dynamics.channels[j] for j in order],
             relabeled,
             by_eigenvalue=program.two_point,
         ),
-        wiener=wiener_processes(dynamics, groups, grid, seed),
+        wiener=wiener_processes(
+            dynamics, groups, grid, seed, [m.number for m in dynamics.monitors]
+        ),
+        monitors=monitor_factors(dynamics, grid.lengths),
         keys=Keys(stream_key(seed, Purpose.JUMPS), stream_key(seed, Purpose.ORDER)),
     )
