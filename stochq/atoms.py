@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 import numpy as np
@@ -48,7 +48,7 @@ class Run:
     norms: Floats
     norm_defect: float
     residual: float
-    signals: Floats
+    signals: Floats = field(default_factory=lambda: np.zeros((0, 0, 0)))
 
 
 class Source(Protocol):
@@ -165,7 +165,8 @@ class Plan:
             if t:
                 self.integrator.advance(lanes, t - 1)
                 jumps[:, t] = lanes.tally.jumps
-                signals[:, t - 1] = taken(lanes)[:kept]
+                if kept:
+                    signals[:, t - 1] = taken(lanes)
             values[:, t], squares = self.measure(lanes)
             if not self.normalize:
                 norms[t] = squares

@@ -66,7 +66,7 @@ class Linear(NamedTuple):
     """Rows that give Tr(O rho) from the elements of rho; the last gives the trace."""
 
     ptr: Ints
-    index: Ints
+    element: Ints
     re: Floats
     im: Floats
 

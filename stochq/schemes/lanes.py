@@ -306,7 +306,7 @@ def _measure_rows(x, forms, out):
             for w in range(lanes):
                 out[o, begin + w] = 0.0
             for p in range(forms.ptr[o], forms.ptr[o + 1]):
-                i, a, b = forms.index[p], forms.re[p], forms.im[p]
+                i, a, b = forms.element[p], forms.re[p], forms.im[p]
                 for w in range(lanes):
                     out[o, begin + w] += a * x[g, 0, i, w] - b * x[g, 1, i, w]
 

@@ -72,14 +72,17 @@ def monitor_factors(dynamics: Dynamics, lengths: Sequence[float]) -> MonitorFact
     pieces = [max(1, int(np.ceil(r / SERIES_REACH))) for r in reach]
     terms = [_terms(r / n) for r, n in zip(reach, pieces, strict=True)]
     initial = dynamics.initial
-    lifted = isinstance(initial, DensityMatrix)
     return MonitorFactors(
         operators=pack([m.operator for m in dynamics.monitors]),
         drifts=pack(drifts),
         terms=np.array(terms, dtype=np.int64),
         pieces=np.array(pieces, dtype=np.int64),
-        lifted=lifted,
-        diagonal=initial.diagonal if lifted else np.zeros(0, dtype=np.int64),
+        lifted=dynamics.lifted,
+        diagonal=(
+            initial.diagonal
+            if isinstance(initial, DensityMatrix)
+            else np.zeros(0, dtype=np.int64)
+        ),
     )
 
 
@@ -95,7 +98,7 @@ def _reach(operator: Operator, duration: float) -> float:
     """Return a bound on |s| |c|, from |dY| <= 2 |c| dt + |dW|."""
     rows, columns = abs(operator).sum(axis=1).max(), abs(operator).sum(axis=0).max()
     size = float(np.sqrt(rows * columns))
-    return size * (LARGEST_NORMAL * np.sqrt(duration) + 2.0 * size * duration)
+    return size * float(LARGEST_NORMAL * np.sqrt(duration) + 2.0 * size * duration)
 
 
 def _terms(reach: float) -> int:
