@@ -32,7 +32,7 @@ LAYERS = [
     {"coupled"},
     {"ensemble"},
     {"maxima"},
-    {"mlmc", "orders", "problems", "scores", "verdict"},
+    {"advisor", "mlmc", "orders", "problems", "scores", "verdict"},
     {"claims"},
     {"captions", "documents", "execute", "files", "plots", "runfile", "tables"},
     {"arguments"},
