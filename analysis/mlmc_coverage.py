@@ -9,7 +9,6 @@ tolerance (1 or less, within the noise of that many runs), and what was saved.
 """
 
 import argparse
-import subprocess
 import sys
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -17,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from provenance import commit
 from scipy.stats import chi2
 
 from stochq import Dissipator, Heun, Model, Strang, WhiteNoise, master_equation
@@ -121,18 +121,6 @@ def coverage(case: Case, runs: int = RUNS, seed: int = SEED) -> dict[str, object
     }
 
 
-def _commit() -> str:
-    """Return the commit of the sources, marked where they differ from it."""
-    git = ["git", "-C", str(ROOT)]
-    commit = subprocess.run(
-        [*git, "rev-parse", "--short", "HEAD"], capture_output=True, text=True
-    ).stdout.strip()
-    changed = subprocess.run(
-        [*git, "status", "--porcelain"], capture_output=True, text=True
-    ).stdout.strip()
-    return f"{commit or 'unknown'}{'+changes' if changed else ''}"
-
-
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--runs", type=int, default=RUNS)
@@ -144,7 +132,7 @@ def main() -> int:
     frame["command"] = (
         f"python analysis/mlmc_coverage.py --runs {args.runs} --seed {args.seed}"
     )
-    frame["commit"] = _commit()
+    frame["commit"] = commit()
     frame["date"] = datetime.now(UTC).date().isoformat()
     args.save.parent.mkdir(parents=True, exist_ok=True)
     write_table(args.save, frame, "%.6g")

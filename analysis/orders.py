@@ -9,12 +9,11 @@ Lines that start with # say what made it.
 """
 
 import argparse
-import subprocess
 import sys
-from datetime import UTC, datetime
 from pathlib import Path
 
 import pandas as pd
+from provenance import header
 
 from stochq.errors import SchemeMismatchError
 from stochq.orders import Convergence, ErrorCurve, convergence
@@ -97,15 +96,6 @@ def study_all(n_traj: int, seed: int, n_jobs: int = 1) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def commit() -> str:
-    """Return the commit of the working tree, marked where it has changes."""
-    describe = ["git", "describe", "--always", "--dirty", "--abbrev=12"]
-    done = subprocess.run(
-        describe, cwd=ROOT, capture_output=True, text=True, check=False
-    )
-    return done.stdout.strip() or "unknown"
-
-
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--n-traj", type=int, default=4096)
@@ -114,16 +104,13 @@ def main() -> int:
     parser.add_argument("--save", type=Path, default=TABLE)
     args = parser.parse_args()
     frame = study_all(args.n_traj, args.seed, args.n_jobs)
-    header = [
-        f"# command: python analysis/orders.py --n-traj {args.n_traj} "
-        f"--seed {args.seed}",
-        f"# commit: {commit()}",
-        f"# date: {datetime.now(UTC):%Y-%m-%d}",
-        f"# seed: {args.seed}, trajectories: {args.n_traj}, dt: {DT} halved 5 times",
-    ]
+    lines = header(
+        f"python analysis/orders.py --n-traj {args.n_traj} --seed {args.seed}",
+        f"seed: {args.seed}, trajectories: {args.n_traj}, dt: {DT} halved 5 times",
+    )
     text = frame.to_csv(index=False, float_format="%.4g", lineterminator="\n")
     args.save.parent.mkdir(parents=True, exist_ok=True)
-    args.save.write_text("\n".join([*header, text]))
+    args.save.write_text("\n".join([*lines, text]))
     print(frame.to_string(index=False, float_format="%.3g"))
     return 0 if frame["found"].isin(["agrees", "exact"]).all() else 1
 

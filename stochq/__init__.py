@@ -8,6 +8,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from stochq.advisor import UnravelingComparison, compare_unravelings
     from stochq.channels import ComplexWhiteNoise, Dissipator, WhiteNoise
     from stochq.choice import default_scheme, explain_scheme
     from stochq.coupled import (
@@ -97,8 +98,10 @@ __all__ = [
     "Trajectory",
     "TwoPoint",
     "UnitaryNoise",
+    "UnravelingComparison",
     "Verdict",
     "WhiteNoise",
+    "compare_unravelings",
     "convergence",
     "correlation_equation",
     "correlation_matrix",
@@ -122,6 +125,7 @@ __all__ = [
 #: Where each public name lives; a module is imported when its name is first used, so
 #: that `import stochq` and `stochq --help` do not wait for numba.
 _HOMES = {
+    "advisor": ("UnravelingComparison", "compare_unravelings"),
     "channels": ("ComplexWhiteNoise", "Dissipator", "WhiteNoise"),
     "choice": ("default_scheme", "explain_scheme"),
     "coupled": ("Difference", "StepBias", "simulate_difference", "step_bias"),

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 import numpy as np
 
 from stochq.arrays import Floats, Ints
+from stochq.errors import SchemeMismatchError
 from stochq.lowering import Dynamics
 from stochq.schemes import Magnus, Richardson, Scheme
 from stochq.schemes.lanes import ATOM, Lanes, Tally, load, measure
 from stochq.schemes.traits import Integrator, StepGrid, grid_for
-from stochq.states import State
-from stochq.structure import Quadratic, pack_quadratic
+from stochq.states import DensityMatrix, State
+from stochq.structure import Linear, Quadratic, pack_linear, pack_quadratic
 
-__all__ = ["Plan", "Run", "Source", "Stack", "coupled_plans", "plan_of"]
+__all__ = ["Plan", "Run", "Source", "Stack", "coupled_plans", "plan_of", "taken"]
 
 
 #: Largest dimension for which several atoms share a group of lanes and fit in cache.
@@ -38,6 +39,8 @@ class Run:
         Largest |<psi|psi> - 1| where nothing lowers the norm.
     residual : float
         Largest |ln(S / u)| at a solved jump time.
+    signals : ndarray, shape (monitors, T - 1, n)
+        Integrals of dY over the intervals [sqrt(time)]; no monitors if not kept.
     """
 
     values: Floats
@@ -45,6 +48,7 @@ class Run:
     norms: Floats
     norm_defect: float
     residual: float
+    signals: Floats = field(default_factory=lambda: np.zeros((0, 0, 0)))
 
 
 class Source(Protocol):
@@ -72,25 +76,33 @@ class Plan:
 
     state: State
     integrator: Integrator
-    forms: Quadratic
+    forms: Quadratic | Linear
     intervals: int
     normalize: bool
     channels: int
+    monitors: int
+    observables: int
     seed: int
     n_traj: int
+    keep_signals: bool = False
 
     @classmethod
     def of(
         cls, dynamics: Dynamics, grid: StepGrid, scheme: Scheme, seed: int, n_traj: int
     ) -> Plan:
         """Return the plan of a lowered model; what jumps take off norms is put back."""
+        integrator = scheme.prepare(dynamics, grid, seed)
+        dynamics = dynamics.carried
+        conditioned = bool(dynamics.jumps or dynamics.monitors)
         return cls(
             state=dynamics.initial,
-            integrator=scheme.prepare(dynamics, grid, seed),
-            forms=pack_quadratic(dynamics.observables),
+            integrator=integrator,
+            forms=_forms(dynamics),
             intervals=len(grid.counts),
-            normalize=bool(dynamics.jumps) and not dynamics.one_body,
+            normalize=conditioned and not dynamics.one_body,
             channels=len(dynamics.jumps),
+            monitors=len(dynamics.monitors),
+            observables=len(dynamics.observables),
             seed=seed,
             n_traj=n_traj,
         )
@@ -103,12 +115,16 @@ class Plan:
     @property
     def results(self) -> int:
         """Values of one trajectory."""
-        return (self.forms.ptr.size - 1) * (self.intervals + 1)
+        kept = self.monitors if self.keep_signals else 0
+        return (self.observables + kept) * (self.intervals + 1)
 
     def load(self, numbers: Ints, width: int = ATOM) -> Lanes:
         """Return trajectories at their initial state, kets in groups of lanes."""
         tally = Tally(np.zeros(self.channels, np.int64), np.zeros(1), self.n_traj)
-        return load(self.state, tally, self.seed, numbers, width)
+        lanes = load(self.state, tally, self.seed, numbers, width)
+        groups, _, _, breadth = lanes.x.shape
+        lanes.signals = np.zeros((groups, self.monitors, breadth))
+        return lanes
 
     def measure(self, lanes: Lanes) -> tuple[Floats, Floats]:
         """Return expectation values (O, n) and squared norms (n,)."""
@@ -138,27 +154,48 @@ class Plan:
 
     def _run(self, first: int, count: int, together: int) -> Run:
         """Run atoms in groups of `together`."""
-        kept = self.n_traj - first * ATOM
+        present = self.n_traj - first * ATOM
         # orbitals fill their lanes by themselves; kets fill up their last atom
-        size = min(kept, count * ATOM) if self.state.one_body else count * ATOM
+        size = min(present, count * ATOM) if self.state.one_body else count * ATOM
         lanes = self.load(first * ATOM + np.arange(size), together * ATOM)
-        values = np.empty((self.forms.ptr.size - 1, self.intervals + 1, size))
+        values = np.empty((self.observables, self.intervals + 1, size))
+        kept = self.monitors if self.keep_signals else 0
+        signals = np.empty((kept, self.intervals, size))
         jumps = np.zeros((self.channels, self.intervals + 1), dtype=np.int64)
         norms = np.ones((self.intervals + 1, size))
         for t in range(self.intervals + 1):
             if t:
                 self.integrator.advance(lanes, t - 1)
                 jumps[:, t] = lanes.tally.jumps
+                if kept:
+                    signals[:, t - 1] = taken(lanes)
             values[:, t], squares = self.measure(lanes)
             if not self.normalize:
                 norms[t] = squares
         return Run(
-            values[..., :kept],
+            values[..., :present],
             jumps,
-            norms[:, :kept],
+            norms[:, :present],
             float(np.abs(norms - 1).max()),
             float(lanes.tally.residual[0]),
+            signals[..., :present],
         )
+
+
+def _forms(dynamics: Dynamics) -> Quadratic | Linear:
+    """Return what measures the observables: of kets, or of density matrices."""
+    if isinstance(dynamics.initial, DensityMatrix):
+        return pack_linear(dynamics.observables, dynamics.initial.diagonal)
+    return pack_quadratic(dynamics.observables)
+
+
+def taken(lanes: Lanes) -> Floats:
+    """Return the signals since they were last taken, (monitors, n), and forget them."""
+    seen = lanes.signals[..., :1] if lanes.shared else lanes.signals
+    groups, monitors, width = seen.shape
+    signals = seen.transpose(1, 0, 2).reshape(monitors, groups * width).copy()
+    lanes.signals[:] = 0.0
+    return signals
 
 
 def _joined(one: Run, other: Run) -> Run:
@@ -169,6 +206,7 @@ def _joined(one: Run, other: Run) -> Run:
         np.concatenate([one.norms, other.norms], axis=-1),
         max(one.norm_defect, other.norm_defect),
         max(one.residual, other.residual),
+        np.concatenate([one.signals, other.signals], axis=-1),
     )
 
 
@@ -212,18 +250,36 @@ class Stack:
             sum(w * run.norms for w, run in zip(self.weights[0], runs, strict=True)),
             max(run.norm_defect for run in runs),
             max(run.residual for run in runs),
+            runs[0].signals,
         )
 
 
 def plan_of(
-    dynamics: Dynamics, times: Floats, scheme: Scheme, seed: int, n_traj: int
+    dynamics: Dynamics,
+    times: Floats,
+    scheme: Scheme,
+    seed: int,
+    n_traj: int,
+    *,
+    keep_signals: bool = False,
 ) -> Source:
     """Return what runs a lowered model by a scheme.
 
     An extrapolated scheme is two plans, with steps h/2 and h on one Brownian path.
+
+    Raises
+    ------
+    SchemeMismatchError
+        If signals are to be kept of an extrapolated scheme, which has means only.
     """
     if not isinstance(scheme, Richardson):
-        return Plan.of(dynamics, grid_for(scheme, times), scheme, seed, n_traj)
+        plan = Plan.of(dynamics, grid_for(scheme, times), scheme, seed, n_traj)
+        return replace(plan, keep_signals=keep_signals)
+    if keep_signals:
+        raise SchemeMismatchError(
+            f"`keep_signals` must go with a scheme of single trajectories, but {scheme}"
+            " has means only; use Strang(dt=...)"
+        )
     grid = grid_for(scheme, times)
     fine, coarse = coupled_plans(dynamics, grid, scheme.base, seed, n_traj)
     return Stack((fine, coarse), np.array([scheme.weights]))

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from stochq.arrays import Floats, Ints, as_times, whole_number
+from stochq.arrays import Complexes, Floats, Ints, as_times, whole_number
 from stochq.atoms import plan_of
 from stochq.bias import doubted_step_bias, observable_ranges
 from stochq.choice import default_scheme
@@ -24,6 +24,7 @@ from stochq.moments import Moments
 from stochq.parallel import checked_jobs, collect
 from stochq.replay import Trajectory, checked_scheme, replay
 from stochq.schemes import Richardson, Scheme, TwoPoint
+from stochq.signals import complex_signal
 from stochq.streams import Purpose, child_seed, stream_key
 from stochq.structure import commute
 from stochq.unravelings import Choice
@@ -71,6 +72,10 @@ class Ensemble:
         The lowered model.
     scheme : Scheme
         What integrated it.
+    signals : ndarray, shape (M, T - 1, n_traj), or None
+        With ``keep_signals``: the integral of dY over each interval between output
+        times, of every monitor and trajectory [sqrt(time)]. A heterodyne monitor has
+        two, its quadratures (see `complex_signal`).
     provenance : dict
         Versions, scheme, dt, unraveling, largest norm defect, wall time.
     """
@@ -87,6 +92,34 @@ class Ensemble:
     dynamics: Dynamics
     scheme: Scheme
     provenance: Mapping[str, Any]
+    signals: Floats | None = None
+
+    @property
+    def signal_names(self) -> tuple[str, ...]:
+        """The dissipator that each monitor unravels, one name per signal."""
+        return tuple(monitor.name for monitor in self.dynamics.monitors)
+
+    def complex_signal(self, name: str) -> Complexes:
+        r"""Return the signals of heterodyne monitors as complex numbers.
+
+        .. math:: dZ = (dY_1 + i\, dY_2) / \sqrt 2
+            = \sqrt\eta\, \langle c \rangle\, dt + d\zeta
+
+        Parameters
+        ----------
+        name : str
+            The dissipator, unraveled by `Heterodyne()`.
+
+        Returns
+        -------
+        ndarray, shape (operators, T - 1, n_traj)
+
+        Raises
+        ------
+        ValueError
+            If signals were not kept, or the name is not that of heterodyne monitors.
+        """
+        return complex_signal(self.dynamics.monitors, self.signals, name)
 
     @property
     def n_traj(self) -> int:
@@ -203,21 +236,25 @@ def _deterministic(dynamics: Dynamics, n_times: int, unitary: bool) -> Any:
         mask[o, 0] = same
         if not unitary or dynamics.raw:
             continue
-        still = not dynamics.jumps and not dynamics.monitors
-        if still and not dynamics.noise:  # whatever drives it
-            mask[o] = pure
+        if not _is_random(dynamics):  # whatever drives it
+            mask[o] = pure or dynamics.mixed
             continue
         if same and commute(observable, generic):
             kicks = dynamics.one_body and set(dynamics.jump_kinds) <= {"kick"}
-            unseen = still or (kicks and not dynamics.monitors)
-            mask[o] = unseen or all(_is_eigenstate(observable, k) for k in kets)
+            unseen = not dynamics.monitors and (kicks or not dynamics.jumps)
+            mask[o] = unseen or all(_is_eigenstate(observable, ket) for ket in kets)
     return mask
+
+
+def _is_random(dynamics: Dynamics) -> bool:
+    """Tell whether trajectories differ by more than their start."""
+    return bool(dynamics.noise or dynamics.jumps or dynamics.monitors)
 
 
 def _is_eigenstate(observable: Any, state: Any) -> bool:
     """Tell whether a ket, or orbitals taken together, are an eigenstate.
 
-    What is measured and conserved has the same value in every trajectory only then.
+    What is conserved and measured has the same value in every trajectory only then.
     """
     u = state.reshape(state.shape[0], -1)
     moved = observable @ u
@@ -231,13 +268,8 @@ def _generic_combination(dynamics: Dynamics) -> Any:
     commutes with the combination only if it commutes with every one of them.
     """
     total = 0.0 * dynamics.hamiltonian
-    monitored = [monitor.operator for monitor in dynamics.monitors]
-    movers = (
-        dynamics.hamiltonian,
-        *dynamics.channels,
-        *dynamics.jumps,
-        *monitored,
-    )
+    movers = [dynamics.hamiltonian, *dynamics.channels, *dynamics.jumps]
+    movers += [*dynamics.averaged, *(m.operator for m in dynamics.monitors)]
     for k, operator in enumerate(m for m in movers if m.nnz):
         size = float(np.abs(operator.data).max())
         total = total + (0.5 + (k + 1) * 0.6180339887498949 % 1.0) / size * operator
@@ -267,6 +299,7 @@ def simulate(
     n_jobs: int = 1,
     batch: int | None = None,
     progress: bool | None = None,
+    keep_signals: bool = False,
 ) -> Ensemble:
     r"""Average observables over trajectories of a model.
 
@@ -296,14 +329,18 @@ def simulate(
         step bias below a tenth of the standard error that is typical over the times
         (it may be more where an observable hardly fluctuates yet).
     unraveling : dict of str to Choice, optional
-        What the dissipators of each name become: `Jump()`, `UnitaryNoise()` or
-        `Kicks()`; by default jumps, and unitary noise in a one-body model.
+        What the dissipators of each name become: `Jump()`, `Homodyne()`,
+        `Heterodyne()`, `UnitaryNoise()`, `Kicks()`, `Projections()` or `Averaged()`; by
+        default jumps, and unitary noise in a one-body model.
     n_jobs : int, default 1
         Parallel threads, in joblib's convention (-1: all cores).
     batch : int, optional
         Atoms of 64 trajectories per task; affects speed only.
     progress : bool, optional
         Show a bar; by default on a terminal only.
+    keep_signals : bool, default False
+        Keep the signals of monitors, integrated over the intervals between output
+        times, as `Ensemble.signals`: 8 bytes for each monitor, interval and trajectory.
 
     Returns
     -------
@@ -331,7 +368,7 @@ def simulate(
     if scheme is None:
         scheme = default_scheme(dynamics, grid, n_traj)
     scheme = checked_scheme(scheme)
-    source = plan_of(dynamics, grid, scheme, seed, n_traj)
+    source = plan_of(dynamics, grid, scheme, seed, n_traj, keep_signals=keep_signals)
     run = collect(source, n_jobs=n_jobs, batch=batch, progress=progress)
     return Ensemble(
         names=tuple(model.observables),
@@ -345,6 +382,7 @@ def simulate(
         deterministic=_deterministic(dynamics, grid.size, scheme.traits.unitary),
         dynamics=dynamics,
         scheme=scheme,
+        signals=run.signals if keep_signals else None,
         provenance={
             "versions": dict(_version_items()),
             "scheme": repr(scheme),

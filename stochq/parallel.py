@@ -40,6 +40,8 @@ class Collected:
         Mean of <psi|psi>.
     norm_defect, residual : float
         The largest of all.
+    signals : ndarray, shape (monitors, T - 1, n)
+        Those that were kept.
     """
 
     moments: Moments
@@ -48,6 +50,7 @@ class Collected:
     mean_norm: Floats
     norm_defect: float
     residual: float
+    signals: Floats
 
 
 @dataclass(frozen=True)
@@ -60,6 +63,7 @@ class _Part:
     norms: list[Floats]
     norm_defect: float
     residual: float
+    signals: Floats
 
 
 def _run_part(source: Source, first: int, count: int) -> _Part:
@@ -79,7 +83,9 @@ def _statistics(run: Run, n_traj: int) -> _Part:
         run.norms[:, start : start + ATOM].sum(axis=1)
         for start in range(0, run.norms.shape[1], ATOM)
     ]
-    return _Part(atoms, means, run.jumps, norms, run.norm_defect, run.residual)
+    return _Part(
+        atoms, means, run.jumps, norms, run.norm_defect, run.residual, run.signals
+    )
 
 
 def _atoms_per_task(size: int, results: int, n_traj: int, jobs: int) -> int:
@@ -152,4 +158,5 @@ def collect(
         mean_norm=norms.sum(axis=0) / moments.count,
         norm_defect=max(part.norm_defect for part in parts),
         residual=max(part.residual for part in parts),
+        signals=np.concatenate([part.signals for part in parts], axis=-1),
     )

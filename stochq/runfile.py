@@ -18,8 +18,9 @@ A run file names a model builder of `stochq.documents` and its parameters::
     n_traj = 4096
     seed = 1
 
-Two tables are optional: ``[unraveling]`` with the name of a dissipator and "Jump",
-"UnitaryNoise" or "Kicks", and ``[verify]`` with `alpha` and `resolution`.
+Two tables are optional: ``[unraveling]`` with the name of a dissipator and a choice,
+such as ``bath = "Jump"`` or ``bath = {choice = "Homodyne", efficiency = 0.8}``, and
+``[verify]`` with `alpha` and `resolution`.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ import tomllib
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 
@@ -38,15 +39,11 @@ from stochq.arrays import Floats
 from stochq.documents import BUILDERS
 from stochq.lowering import lower
 from stochq.model import Model
-from stochq.unravelings import Choice, Jump, Kicks, UnitaryNoise
+from stochq.unravelings import Choice
 
 __all__ = ["RunFile", "RunFileError", "load_run"]
 
-CHOICES: Mapping[str, Choice] = {
-    "Jump": Jump(),
-    "UnitaryNoise": UnitaryNoise(),
-    "Kicks": Kicks(),
-}
+CHOICES: Mapping[str, type[Choice]] = {kind.__name__: kind for kind in get_args(Choice)}
 
 #: Larger whole numbers (trajectories, times) are mistakes of writing.
 MOST = 10**10
@@ -196,13 +193,23 @@ def _unraveling(table: Mapping[str, Any], model: Model) -> dict[str, Choice]:
     """Return the choice for each dissipator that the file names."""
     known = {dissipator.name for dissipator in model.dissipators}
     _check_keys(table, known, "unraveling.")
-    for name, choice in table.items():
-        if not isinstance(choice, str) or choice not in CHOICES:
-            raise RunFileError(
-                f"`unraveling.{name}` must be one of {', '.join(CHOICES)}, "
-                f"but is {_say(choice)}"
-            )
-    return {name: CHOICES[choice] for name, choice in table.items()}
+    return {name: _choice(f"unraveling.{name}", said) for name, said in table.items()}
+
+
+def _choice(path: str, said: Any) -> Choice:
+    """Return the choice that a name, or a table with its parameters, stands for."""
+    table = dict(said) if isinstance(said, dict) else {"choice": said}
+    name = table.pop("choice", None)
+    if not isinstance(name, str) or name not in CHOICES:
+        raise RunFileError(
+            f"`{path}` must be one of {', '.join(CHOICES)}, but is {_say(name)}"
+        )
+    kind = CHOICES[name]
+    _check_keys(table, inspect.signature(kind).parameters, f"{path}.")
+    try:
+        return kind(**table)
+    except ValueError as error:
+        raise RunFileError(f"{path}: {error}") from error
 
 
 def _fraction(table: Mapping[str, Any], key: str, default: float) -> float:

@@ -31,8 +31,10 @@ class Factors:
         self.dynamics = dynamics
         self.groups = dynamics.groups
         # a monitored mode loses coherence like one with white noise: |kappa| n
+        sizes = {m.number: _size(m.operator) for m in dynamics.monitors}
         self._monitored = [
-            [Spectrum.of(_size(c)) for c in group] for group in monitored_groups(dynamics)
+            [Spectrum.of(sizes[number]) for number in group]
+            for group in monitored_groups(dynamics)
         ]
         self._spectra = [Spectrum.of(operator) for operator in dynamics.channels]
         self._flows: dict[float, list[Map]] = {}
@@ -46,7 +48,7 @@ class Factors:
     def _flow(self, duration: float) -> list[Map]:
         if not has_flow(self.dynamics):
             return []
-        if self.dynamics.jumps:
+        if self.dynamics.jumps or self.dynamics.averaged:
             return [semigroup(self.dynamics, duration)]
         return [unitary(propagators(flow_generator(self.dynamics), [duration])[0])]
 

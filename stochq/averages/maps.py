@@ -71,9 +71,10 @@ def unitary(matrix: Operator) -> Map:
 
 
 def semigroup(dynamics: Dynamics, duration: float) -> Map:
-    """Return rho -> exp(t L) rho for the Hamiltonian and the jumps, by Taylor steps."""
-    jumps = [c.toarray() for c in (*dynamics.jumps, *_other_outcomes(dynamics))]
-    losses = sum(c.conj().T @ c for c in jumps)
+    """Return rho -> exp(t L) rho for what is not noise, by Taylor steps."""
+    jumps = [c.toarray() for c in (*dynamics.jumps, *dynamics.averaged)]
+    jumps += [c.toarray() for c in _other_outcomes(dynamics)]
+    losses = sum((c.conj().T @ c for c in jumps), start=0.0)
     effective = (dynamics.hamiltonian + 1j * dynamics.gain).toarray() - 0.5j * losses
 
     def generator(rho: Complexes) -> Complexes:

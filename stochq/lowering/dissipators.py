@@ -50,12 +50,16 @@ class Monitor(NamedTuple):
     r"""A monitored operator c, with the square root of its rate [1/sqrt(time)].
 
     The signal is :math:`dY = \sqrt\eta \langle c + c^\dagger \rangle dt + dW`; the
-    phase of the local oscillator is in c.
+    phase of the local oscillator is in c. ``number`` is the place of W on a Brownian
+    path. Lifted to density matrices, the operator is what dY multiplies, and the drift
+    is given.
     """
 
     name: str
     operator: Operator
     efficiency: float
+    number: int = 0
+    drift: Operator | None = None
 
 
 @dataclass

@@ -36,6 +36,7 @@ class Exact:
         strong_commuting=np.inf,
         jumps=True,
         unitary=True,
+        monitors=True,
     )
 
     @property
@@ -46,6 +47,7 @@ class Exact:
     @staticmethod
     def handles(dynamics: Dynamics) -> bool:
         """Tell whether all factors of the model commute."""
+        dynamics = dynamics.carried
         if dynamics.time_dependent or dynamics.monitors:
             return False
         if not dynamics.noise:
@@ -66,7 +68,9 @@ class Exact:
         if not self.handles(dynamics):
             raise SchemeMismatchError(
                 "Exact() must have a constant model whose parts commute (no noise, or "
-                "only commuting noise), but this one has others; use Strang(dt=...)"
+                "only commuting noise) and no monitors, but this one has others; use "
+                "Strang(dt=...)"
             )
+        dynamics = dynamics.carried
         program = symmetric_program(*merged_outside(dynamics, len(dynamics.noise[:1])))
         return prepare_splitting(self, program, dynamics, grid, seed)

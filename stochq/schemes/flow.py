@@ -181,7 +181,7 @@ def flow_propagators(dynamics: Dynamics, durations: Sequence[float]) -> list[Ope
     Flows that keep the norm have several copies, as many as stay small.
     """
     matrices = propagators(flow_generator(dynamics), durations)
-    still = not flow_generator(dynamics).nnz
+    still = dynamics.lifted or not flow_generator(dynamics).nnz
     if still or (dynamics.jumps and not dynamics.one_body) or dynamics.raw:
         return matrices
     elements = sum(matrix.nnz for matrix in matrices)
@@ -221,7 +221,7 @@ def jump_flow(dynamics: Dynamics, duration: float) -> JumpFlow:
 
     Events of orbitals are not its business.
     """
-    if not dynamics.jumps or dynamics.one_body:
+    if not dynamics.jumps or dynamics.one_body or dynamics.lifted:
         return _no_jumps(duration)
     generator = flow_generator(dynamics)
     energies, right, left, condition = _eigenbasis(generator)

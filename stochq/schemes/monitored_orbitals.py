@@ -1,4 +1,6 @@
-r"""Monitored orbitals: the exact factor of commuting monitors, and its orthonormal form.
+r"""Monitored orbitals: the exact factor of commuting monitors.
+
+It leaves the orbitals orthonormal.
 
 Monitors c_j = kappa_j n_v of modes v that are orthogonal, alone for a time tau, leave
 
@@ -31,7 +33,6 @@ from stochq.arrays import Complexes, Floats, Ints, Operator
 from stochq.jit import kernel
 from stochq.lowering import Dynamics
 from stochq.schemes.isometries import CHUNK, eliminate, gram_matrix, orthonormalize
-from stochq.schemes.noise import Wiener
 from stochq.schemes.orbitals import mode_of
 from stochq.structure import commuting_groups
 
@@ -41,7 +42,6 @@ __all__ = [
     "modes_room",
     "monitored_groups",
     "monitored_modes",
-    "with_monitors",
 ]
 
 #: max |v v^dag - w w^dag| of modes that are one.
@@ -51,18 +51,17 @@ SAME_MODE = 1e-10
 class MonitoredModes(NamedTuple):
     """Groups of commuting monitors of orbitals, gathered by mode.
 
-    Group g is factor ``first + g`` of a program and has the modes ``group_ptr[g]`` to
-    ``group_ptr[g + 1]``. Mode m is ``amplitude`` on the sites ``site`` from
-    ``mode_ptr[m]`` on; its monitors are ``monitor_ptr[m]`` to ``monitor_ptr[m + 1]``,
-    with ``kappa`` [1/sqrt(time)].
+    Group g has the modes ``group_ptr[g]`` to ``group_ptr[g + 1]``. Mode m is
+    ``amplitude`` on the sites ``site`` from ``mode_ptr[m]`` on; its monitors are those
+    numbered ``monitor`` from ``monitor_ptr[m]`` on, with ``kappa`` [1/sqrt(time)].
     """
 
-    first: int
     group_ptr: Ints
     mode_ptr: Ints
     site: Ints
     amplitude: Complexes
     monitor_ptr: Ints
+    monitor: Ints
     kappa: Complexes
 
 
@@ -100,16 +99,22 @@ def _close(one: Operator, other: Operator) -> bool:
     return float(abs(one - other).max()) <= SAME_MODE
 
 
-def monitored_groups(dynamics: Dynamics) -> list[list[Operator]]:
-    """Return the c_j of commuting monitors of orbitals, in the order of the factors."""
+def monitored_groups(dynamics: Dynamics) -> list[list[int]]:
+    """Return the processes of the monitors that make one factor each.
+
+    Monitors of kets are on their own; those of orbitals go together if they commute.
+    """
+    numbers = [monitor.number for monitor in dynamics.monitors]
+    if not dynamics.one_body:
+        return [[number] for number in numbers]
     return [
-        [dynamics.monitors[j].operator for _, numbers in group for j in numbers]
+        [numbers[j] for _, found in group for j in found]
         for group in _by_mode(dynamics)
     ]
 
 
-def monitored_modes(dynamics: Dynamics, first: int) -> MonitoredModes:
-    """Return the monitors of orbitals, as factors from number `first` on."""
+def monitored_modes(dynamics: Dynamics) -> MonitoredModes:
+    """Return the monitors of orbitals."""
     groups = _by_mode(dynamics)
     modes = [mode for group in groups for mode in group]
     vectors = [mode_of(P) for P, _ in modes]
@@ -118,7 +123,6 @@ def monitored_modes(dynamics: Dynamics, first: int) -> MonitoredModes:
     traces = [dynamics.monitors[j].operator.diagonal().sum() for j in numbers]
     nothing = np.zeros(0, dtype=np.complex128)
     return MonitoredModes(
-        first=first,
         group_ptr=_edges([len(group) for group in groups]),
         mode_ptr=_edges([s.size for s in sites]),
         site=np.concatenate([*sites, np.zeros(0, np.int64)]).astype(np.int64),
@@ -126,6 +130,7 @@ def monitored_modes(dynamics: Dynamics, first: int) -> MonitoredModes:
             [nothing, *(v[s] for v, s in zip(vectors, sites, strict=True))]
         ),
         monitor_ptr=_edges([len(found) for _, found in modes]),
+        monitor=np.array(numbers, dtype=np.int64),
         kappa=np.array(traces, dtype=np.complex128),
     )
 
@@ -133,22 +138,6 @@ def monitored_modes(dynamics: Dynamics, first: int) -> MonitoredModes:
 def _edges(sizes: list[int]) -> Ints:
     """Return where each of consecutive parts starts, and where the last one ends."""
     return np.cumsum([0, *sizes]).astype(np.int64)
-
-
-def with_monitors(wiener: Wiener, dynamics: Dynamics) -> Wiener:
-    """Return the processes with one more for every monitor, after those of noise."""
-    groups = _by_mode(dynamics)
-    if not groups:
-        return wiener
-    order = [j for group in groups for _, numbers in group for j in numbers]
-    ends = [sum(len(numbers) for _, numbers in group) for group in groups]
-    base = int(dynamics.numbers.max(initial=-1)) + 1
-    channels, processes = wiener.channel_ptr[-1], wiener.process_ptr[-1]
-    return wiener._replace(
-        channel_ptr=np.append(wiener.channel_ptr, [channels] * len(groups)),
-        process_ptr=np.append(wiener.process_ptr, processes + np.cumsum(ends)),
-        number=np.append(wiener.number, base + np.array(order, dtype=np.int64)),
-    )
 
 
 @kernel
@@ -219,19 +208,20 @@ def _amplitude_rows(modes, start, stop, x, room):
 
 
 @kernel
-def _signal(modes, mode, p, tau, draws, process, exponent):
+def _signal(modes, mode, p, tau, draws, first, signals, exponent):
     """Draw the signals of a mode filled with probability p; write its exponent.
 
-    Return |exp(exponent)|^2 - 1.
+    ``draws`` begins with the monitor number `first`. Return |exp(exponent)|^2 - 1.
     """
     re = im = 0.0
     for j in range(modes.monitor_ptr[mode], modes.monitor_ptr[mode + 1]):
         a, b = modes.kappa[j].real, modes.kappa[j].imag
         odds = p * np.exp(2.0 * re)
-        xi = draws[process + j, 0] / np.sqrt(tau)
+        xi = draws[j - first, 0] / np.sqrt(tau)
         s = np.sqrt(tau) * mixed_quantile(
             odds / (odds + 1.0 - p), 2.0 * a * np.sqrt(tau), xi
         )
+        signals[modes.monitor[j], 0] += s
         re += a * s - a * a * tau
         im += b * s - a * b * tau
     exponent[0], exponent[1] = re, im
@@ -239,7 +229,7 @@ def _signal(modes, mode, p, tau, draws, process, exponent):
 
 
 @kernel
-def _find_signals(modes, start, count, tau, draws, process, room):
+def _find_signals(modes, start, count, tau, draws, signals, room):
     """Draw the signals of all modes of a group, each given those before it.
 
     A signal of the weight w = |exp(exponent)|^2 - 1 changes the correlations C of the
@@ -252,8 +242,9 @@ def _find_signals(modes, start, count, tau, draws, process, room):
             p = min(max(room.correlations[0, k, k], 0.0), 1.0)
             if k < above:
                 weight = _signal(
-                    modes, start + k, p, tau, draws, process, room.exponent[:, k]
-                )
+                    modes, start + k, p, tau, draws, modes.monitor_ptr[start], signals,
+                    room.exponent[:, k],
+                )  # fmt: skip
             else:
                 weight = np.expm1(2.0 * room.exponent[0, k])
             factor = weight / (1.0 + weight * p)
@@ -261,16 +252,15 @@ def _find_signals(modes, start, count, tau, draws, process, room):
 
 
 @kernel
-def measure_modes(modes, factor, tau, draws, process, x, room):
+def measure_modes(modes, group, tau, draws, x, signals, room):
     """Monitor one group of modes for a time tau; the orbitals stay orthonormal.
 
-    ``draws`` holds the Wiener increments, from row `process` on those of this group.
+    ``draws`` begins with the Wiener increments of this group; the integrals of dY are
+    added to ``signals``, shape (monitors, particles), in their first column.
     """
-    group = factor - modes.first
     start, stop = modes.group_ptr[group], modes.group_ptr[group + 1]
     _amplitude_rows(modes, start, stop, x, room)
-    shifted = process - modes.monitor_ptr[start]
-    _find_signals(modes, start, stop - start, tau, draws, shifted, room)
+    _find_signals(modes, start, stop - start, tau, draws, signals, room)
     for m in range(start, stop):
         k = m - start
         size, angle = np.exp(room.exponent[0, k]), room.exponent[1, k]

@@ -1,8 +1,9 @@
 """Exponential splitting: what its members (Strang, alternating, random ...) share.
 
 With the flow F (Hamiltonian and jumps) and groups G_1 ... G_m of commuting channels, a
-step is a product of factors, each the exact solution of its own part. A `Program` lists
-the factors of a step; the outer halves of neighboring steps are merged into one factor.
+step is a product of factors, each the exact solution of its own part; monitored
+operators are the last of the G, one each. A `Program` lists the factors of a step; the
+outer halves of neighboring steps are merged into one factor.
 """
 
 from __future__ import annotations
@@ -19,6 +20,11 @@ from stochq.arrays import Ints
 from stochq.errors import SchemeMismatchError
 from stochq.jit import kernel
 from stochq.lowering import Dynamics
+from stochq.schemes.conditioned import (
+    ConditionedFlow,
+    conditioned_flow,
+    conditioned_lanes,
+)
 from stochq.schemes.flow import JumpFlow, flow_propagators, jump_flow
 from stochq.schemes.jumps import flow_lanes
 from stochq.schemes.lanes import Lanes
@@ -28,8 +34,8 @@ from stochq.schemes.monitored_orbitals import (
     modes_room,
     monitored_groups,
     monitored_modes,
-    with_monitors,
 )
+from stochq.schemes.monitors import MonitorFactors, monitor_factor, monitor_factors
 from stochq.schemes.noise import (
     Draw,
     Wiener,
@@ -46,7 +52,7 @@ from stochq.schemes.orbitals import (
     orbital_room,
 )
 from stochq.schemes.signs import signed_factor
-from stochq.schemes.traits import StepGrid
+from stochq.schemes.traits import StepGrid, refuse_monitors
 from stochq.streams import Purpose, stream_key, uniform_pair
 from stochq.structure import (
     NoiseFactors,
@@ -147,8 +153,9 @@ def _toss(key, trajectory, shared, step, coin):
 
 @kernel
 def _advance(
-    x, trajectory, clock, draws, tally, shared, position, flow, events, propagator,
-    kinds, kind, factors, modes, wiener, program, h, cell, first_step, count, keys,
+    x, trajectory, clock, draws, tally, shared, position, flow, propagator, kinds, kind,
+    factors, wiener, program, h, cell, first_step, count, keys, conditioned, monitors,
+    signals, events, modes,
 ):  # fmt: skip
     """Take `count` steps of length h with every group of lanes; return the position.
 
@@ -160,7 +167,9 @@ def _advance(
     y = np.empty((2, dim, lanes))
     square = np.empty(lanes)
     vectors = np.empty((4, dim), dtype=np.complex128)
-    room = orbital_room(events, dim, lanes)
+    room = np.empty((3 if monitors.terms.size else 0, 2, dim, lanes))
+    noises = factors.group_ptr.shape[0] - 1
+    place = orbital_room(events, dim, lanes)
     space = modes_room(modes, lanes)
     period = program.factor.shape[0]
     last = program.factor.shape[1] - 1
@@ -184,26 +193,22 @@ def _advance(
                 if factor == FLOW:
                     first_row = (2 * kind + (1 if halved else 0)) * dim
                     first_row += (step % copies) * copy_rows if n > 0 else 0
-                    if events.kind.shape[0] > 0:
-                        orbital_flow(
-                            events, x[g], duration, propagator, first_row, clock[g],
-                            draws[g], keys.jumps, trajectory[g], y, room, tally,
-                        )  # fmt: skip
-                    else:
-                        flow_lanes(
-                            flow, x[g], duration, propagator, first_row, clock[g],
-                            draws[g], keys.jumps, trajectory[g], y, square, vectors,
-                            tally,
-                        )  # fmt: skip
-                elif factor >= modes.first:
+                    _flow_factor(
+                        flow, events, conditioned, x[g], duration, propagator,
+                        first_row, clock[g], draws[g], keys.jumps, trajectory[g], y,
+                        square, vectors, place, tally,
+                    )  # fmt: skip
+                elif factor >= noises:
+                    m = factor - noises
                     draw_increments(
                         wiener, factor, duration, step, cell, trajectory[g], shared,
                         scratch,
                     )  # fmt: skip
-                    measure_modes(
-                        modes, factor, duration, scratch.draws, wiener.process_ptr[
-                            factor
-                        ], x[g], space,
+                    first_row = (2 * (m * kinds + kind) + (1 if halved else 0)) * dim
+                    _monitored_factor(
+                        monitors, modes, m, first_row, duration,
+                        scratch.draws[wiener.process_ptr[factor] :], x[g], signals[g],
+                        room, scratch.work, space,
                     )  # fmt: skip
                 elif program.two_point:
                     signed_factor(
@@ -219,6 +224,42 @@ def _advance(
     if cell > 0.0:
         end = position + count * np.int64(np.rint(h / cell))
     return end
+
+
+@kernel
+def _flow_factor(
+    flow, events, conditioned, x, duration, step, first_row, clock, draws, key,
+    trajectory, y, square, vectors, place, tally,
+):  # fmt: skip
+    """Carry lanes through the flow: orbitals with events, matrices, or kets."""
+    if events.kind.shape[0] > 0:
+        orbital_flow(
+            events, x, duration, step, first_row, clock, draws, key, trajectory, y,
+            place, tally,
+        )  # fmt: skip
+    elif conditioned.diagonal.size:
+        conditioned_lanes(
+            conditioned, x, duration, step, first_row, clock, draws, key, trajectory, y,
+            square, tally,
+        )  # fmt: skip
+    else:
+        flow_lanes(
+            flow, x, duration, step, first_row, clock, draws, key, trajectory, y,
+            square, vectors, tally,
+        )  # fmt: skip
+
+
+@kernel
+def _monitored_factor(
+    monitors, modes, m, first_row, duration, noise, x, signals, room, work, space
+):
+    """Apply factor m of the monitored: a group of orbital modes, or one operator."""
+    if modes.monitor.shape[0] > 0:
+        measure_modes(modes, m, duration, noise, x, signals, space)
+    else:
+        monitor_factor(
+            monitors, m, first_row, duration, noise[0], x, signals[m], room, work
+        )
 
 
 @kernel
@@ -250,11 +291,13 @@ class Splitting:
     grid: StepGrid
     program: Program
     flow: JumpFlow
+    conditioned: ConditionedFlow
     events: OrbitalEvents
     propagator: Sparse
     factors: NoiseFactors
     modes: MonitoredModes
     wiener: Wiener
+    monitors: MonitorFactors
     keys: Keys
 
     @property
@@ -267,11 +310,12 @@ class Splitting:
         kind = self.grid.kind[interval]
         lanes.position = _advance(
             lanes.x, lanes.trajectory, lanes.clock, lanes.draws, lanes.tally,
-            lanes.shared, lanes.position, self.flow, self.events, self.propagator,
+            lanes.shared, lanes.position, self.flow, self.propagator,
             len(self.grid.lengths), kind,
-            self.factors, self.modes, self.wiener, self.program, self.grid.lengths[kind],
+            self.factors, self.wiener, self.program, self.grid.lengths[kind],
             self.grid.cell(interval), self.grid.first_step[interval],
-            self.grid.counts[interval], self.keys,
+            self.grid.counts[interval], self.keys, self.conditioned, self.monitors,
+            lanes.signals, self.events, self.modes,
         )  # fmt: skip
 
     def draws(self) -> list[Draw]:
@@ -306,7 +350,12 @@ class Splitting:
 
 def has_flow(dynamics: Dynamics) -> bool:
     """Tell whether anything but increments moves the state."""
-    return bool(dynamics.hamiltonian.nnz or dynamics.jumps or dynamics.gain.nnz)
+    return bool(
+        dynamics.hamiltonian.nnz
+        or dynamics.jumps
+        or dynamics.averaged
+        or dynamics.gain.nnz
+    )
 
 
 def _check_splitting(dynamics: Dynamics, groups: list[list[int]], scheme: Any) -> None:
@@ -341,14 +390,9 @@ def prepare_splitting(
     SchemeMismatchError
         If the model does not split into factors in closed form.
     """
+    refuse_monitors(scheme, dynamics)
     groups = dynamics.groups
     _check_splitting(dynamics, groups, scheme)
-    monitored = range(len(groups), len(groups) + len(monitored_groups(dynamics)))
-    if not set(monitored) <= set(program.factor.ravel().tolist()):
-        raise SchemeMismatchError(
-            f"{type(scheme).__name__} must have orbitals that are not monitored, but "
-            f"{sorted({m.name for m in dynamics.monitors})} are; use Strang(dt=...)"
-        )
     order = [j for group in groups for j in group]
     edges = np.cumsum([0] + [len(group) for group in groups])
     relabeled = [list(range(a, b)) for a, b in pairwise(edges.tolist())]
@@ -357,6 +401,7 @@ def prepare_splitting(
         grid=grid,
         program=program,
         flow=jump_flow(dynamics, max(grid.lengths, default=1.0)),
+        conditioned=conditioned_flow(dynamics, max(grid.lengths, default=1.0)),
         events=orbital_events(dynamics),
         propagator=pack(flow_propagators(dynamics, durations)),
         factors=noise_factors(
@@ -364,7 +409,10 @@ def prepare_splitting(
             relabeled,
             by_eigenvalue=program.two_point,
         ),
-        modes=monitored_modes(dynamics, first=len(groups)),
-        wiener=with_monitors(wiener_processes(dynamics, groups, grid, seed), dynamics),
+        modes=monitored_modes(dynamics),
+        wiener=wiener_processes(
+            dynamics, groups, grid, seed, monitored_groups(dynamics)
+        ),
+        monitors=monitor_factors(dynamics, grid.lengths),
         keys=Keys(stream_key(seed, Purpose.JUMPS), stream_key(seed, Purpose.ORDER)),
     )

@@ -1,22 +1,7 @@
 """Multilevel estimates keep the error that was asked for, over many seeds."""
 
-import importlib.util
-from pathlib import Path
-
+import mlmc_coverage as study
 import pytest
-
-STUDY = Path(__file__).parents[2] / "analysis" / "mlmc_coverage.py"
-
-
-def load_study():
-    """Return the study as a module."""
-    spec = importlib.util.spec_from_file_location("mlmc_coverage", STUDY)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-study = load_study()
 
 
 @pytest.mark.slow

@@ -1,17 +1,10 @@
 """Every declared order, measured on every built-in problem."""
 
-import importlib.util
-from pathlib import Path
-
 import numpy as np
+import orders
 import pytest
 
 from stochq.problems import all_problems
-
-SCRIPT = Path(__file__).parents[2] / "analysis" / "orders.py"
-SPEC = importlib.util.spec_from_file_location("orders_study", SCRIPT)
-orders = importlib.util.module_from_spec(SPEC)
-SPEC.loader.exec_module(orders)
 
 PROBLEMS = {problem.model.name: problem for problem in all_problems()}
 

@@ -10,7 +10,7 @@ from stochq.ensemble import simulate
 from stochq.execute import error_frame, execute_run
 from stochq.references import master_equation
 from stochq.runfile import RunFileError, load_run
-from stochq.unravelings import UnitaryNoise
+from stochq.unravelings import Homodyne, UnitaryNoise
 
 GOOD = """
 title = "a test"
@@ -47,6 +47,14 @@ def test_a_good_file_says_everything(tmp_path):
     assert (run.alpha, run.resolution) == (1e-3, 0.3)
 
 
+def test_a_choice_may_have_parameters(tmp_path):
+    text = GOOD.replace(
+        '"UnitaryNoise"', '{choice = "Homodyne", phase = 0.5, efficiency = 0.8}'
+    )
+    run = load_run(written(tmp_path, text))
+    assert run.unraveling == {"coupling": Homodyne(phase=0.5, efficiency=0.8)}
+
+
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
@@ -69,6 +77,17 @@ def test_a_good_file_says_everything(tmp_path):
         ("coupling = \"Unit", "cupling = \"Unit", r"`unraveling.cupling` .*'coupling'"),
         ("UnitaryNoise", "Unitary", r"`unraveling.coupling` must be one of Jump, "),
         ("\"UnitaryNoise\"", "3", r"`unraveling.coupling` must be one of Jump, "),
+        (
+            '"UnitaryNoise"',
+            '{choice = "Homodyne", efficency = 1}',
+            r"`unraveling.coupling.efficency` is not a key; did you mean 'efficiency'",
+        ),
+        (
+            '"UnitaryNoise"',
+            '{choice = "Homodyne", efficiency = 2}',
+            r"unraveling.coupling: `efficiency` of `Homodyne\(\)` .* but is 2",
+        ),
+        ('"UnitaryNoise"', "{phase = 2}", r"`unraveling.coupling` must be one of Jump"),
         ("coupling = \"Unit", "\"bath A\" = \"Unit", r"UnitaryNoise\(\) for 'bath A'"),
         ("resolution = 0.3", "resolution = 2", r"`verify.resolution` must be between"),
         ("resolution", "alhpa", r"`verify.alhpa` is not a key; did you mean 'alpha'\?"),
