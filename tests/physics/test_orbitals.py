@@ -13,6 +13,7 @@ import pytest
 from analytic import judge
 from scipy.linalg import expm
 
+from stochq.atoms import plan_of
 from stochq.channels import Dissipator, WhiteNoise
 from stochq.ensemble import simulate
 from stochq.errors import SchemeMismatchError
@@ -21,6 +22,7 @@ from stochq.model import Model
 from stochq.references import correlation_equation
 from stochq.schemes import Exact, Heun, Strang, TwoPoint
 from stochq.schemes.isometries import SUMS, amplitudes, orthonormalize, project, square
+from stochq.schemes.lanes import ATOM
 from stochq.schemes.monitored_orbitals import mixed_quantile
 from stochq.schemes.orbitals import OrbitalEvents, orbital_events
 from stochq.spaces import hopping_chain
@@ -40,13 +42,13 @@ RATE = 1.3
 
 #: Every form of S1 with a scheme whose step bias is far below the error bars.
 FORMS = {
-    "noise": (UnitaryNoise(), Strang(0.1)),
+    "noise": (UnitaryNoise(), Strang(0.2)),
     "kicks": (Kicks(), Exact()),
     "projections": (Projections(), Exact()),
     "jumps": (Jump(), Exact()),
-    "homodyne": (Homodyne(), Strang(0.1)),
-    "phase": (Homodyne(phase=0.9), Strang(0.1)),
-    "heterodyne": (Heterodyne(), Strang(0.1)),
+    "homodyne": (Homodyne(), Strang(0.2)),
+    "phase": (Homodyne(phase=0.9), Strang(0.2)),
+    "heterodyne": (Heterodyne(), Strang(0.2)),
 }
 
 
@@ -88,7 +90,7 @@ def how(form):
 def test_every_form_has_the_average_of_the_equation_for_g(form):
     model = chain()
     reference = correlation_equation(model, TIMES)
-    assert judge(model, reference, n_traj=8192, seed=3, **how(form)).status == "pass"
+    assert judge(model, reference, n_traj=4096, seed=3, **how(form)).status == "pass"
     mutants = {
         "twice": model.with_rate("dephasing", 2),
         "half": model.with_rate("dephasing", 0.5),
@@ -97,7 +99,7 @@ def test_every_form_has_the_average_of_the_equation_for_g(form):
         "h transposed": replace(model, hamiltonian=model.hamiltonian.toarray().T),
     }
     for label, mutant in mutants.items():
-        verdict = judge(mutant, reference, n_traj=8192, seed=3, **how(form))
+        verdict = judge(mutant, reference, n_traj=4096, seed=3, **how(form))
         assert verdict.status == "fail", label
 
 
@@ -113,7 +115,7 @@ def test_modes_need_not_be_sites(form):
     ]
     model = replace(model, dissipators=parts)
     reference = correlation_equation(model, TIMES)
-    settings = how(form) | {"n_traj": 8192, "seed": 4}
+    settings = how(form) | {"n_traj": 4096, "seed": 4}
     assert judge(model, reference, **settings).status == "pass"
     conjugate = [replace(d, operator=d.operator.toarray().conj()) for d in parts]
     for mutant in (
@@ -141,11 +143,11 @@ def test_all_kinds_together_on_one_trajectory():
         noise=WhiteNoise(number(5, 2), rate=0.8, name="noise"),
     )
     reference = correlation_equation(model, TIMES)
-    settings = {"unraveling": kinds, "scheme": Strang(0.05)}
-    settings |= {"n_traj": 16_384, "seed": 5}
+    settings = {"unraveling": kinds, "scheme": Strang(0.2)}
+    settings |= {"n_traj": 4096, "seed": 5}
     assert judge(model, reference, **settings).status == "pass"
     for name in (*kinds, "noise"):
-        mutant = model.with_rate(name, 3)
+        mutant = model.with_rate(name, 4)
         assert judge(mutant, reference, **settings).status == "fail", name
 
 
@@ -195,47 +197,61 @@ def many_body(model):
     )
 
 
-def laws(model, form, *, n_traj, seed, scheme=None):
-    """Return mean squares E<O>^2 over trajectories with their error bars, (O, T)."""
-    settings = how(form) | ({"scheme": scheme} if scheme else {})
-    ensemble = simulate(model, TIMES, n_traj=n_traj, seed=seed, **settings)
-    z = ensemble.moments.mean - ensemble.mean
-    assert np.abs(z).max() < 1e-12
-    return ensemble.sd**2, ensemble.sd**2 * np.sqrt(2 / n_traj)
+def single_values(model, form, *, n_traj=4096, seed):
+    """Return <O> of single trajectories, rounded, shape (O, T - 1, n).
+
+    Trajectories without an event have one value, which rounding must not tear apart.
+    """
+    choice, scheme = FORMS[form]
+    dynamics = lower(model, {"dephasing": choice})
+    plan = plan_of(dynamics, TIMES, scheme, seed, n_traj)
+    return np.round(plan.run(0, n_traj // ATOM).values[:, 1:], 9)
 
 
-def distance(model, other, form):
-    """Return the largest difference of spreads in error bars."""
-    n = 8192
-    one, e = laws(model, form, n_traj=n, seed=6)
-    two, f = laws(other, form, n_traj=n, seed=7)
-    # spreads of bounded values have lighter tails than normal ones, and zero at t = 0
-    return float((np.abs(one - two) / np.sqrt(e**2 + f**2 + 1e-12)).max())
+def distance(one, other):
+    """Return the largest Kolmogorov-Smirnov statistic sqrt(n/2) max |F - G|.
+
+    Above 3.3 it has the probability 2 exp(-2 3.3^2) = 7e-10 for one law.
+    """
+    n = one.shape[-1]
+    largest = 0.0
+    for a, b in zip(one.reshape(-1, n), other.reshape(-1, n), strict=True):
+        at = np.unique(np.concatenate([a, b]))
+        gap = np.searchsorted(np.sort(a), at, "right")
+        gap = gap - np.searchsorted(np.sort(b), at, "right")
+        largest = max(largest, np.abs(gap).max() / n * np.sqrt(n / 2))
+    return largest
 
 
 @pytest.mark.parametrize("form", ["kicks", "projections", "jumps", "homodyne"])
 def test_single_trajectories_have_the_law_of_kets(form):
     model = chain(sites=4, dephased=(0, 2))
-    assert distance(model, many_body(model), form) < 6
+    ours = single_values(model, form, seed=6)
+    kets = single_values(many_body(model), form, seed=7)
+    assert distance(ours, kets) < 3.3
+    for mutant in (
+        model.with_rate("dephasing", 1.3),
+        chain(sites=4, dephased=(0, 1)),
+        chain(sites=4, dephased=(0,)),
+    ):
+        assert distance(single_values(mutant, form, seed=6), kets) > 3.3
 
 
 def test_the_law_of_another_unraveling_is_another_one():
+    """Means agree; what single trajectories do, and hence their entropies, do not."""
     model = chain(sites=4, dephased=(0, 2))
-    spread = {
-        form: laws(model, form, n_traj=4096, seed=8)
-        for form in ("noise", "kicks", "projections", "jumps", "homodyne")
-    }
-    for one, other in combinations(spread, 2):
-        (a, e), (b, f) = spread[one], spread[other]
-        z = np.abs(a - b) / np.sqrt(e**2 + f**2 + 1e-12)
-        assert z.max() > 8, (one, other)
+    forms = ("noise", "kicks", "projections", "jumps", "homodyne")
+    values = {form: single_values(model, form, seed=8) for form in forms}
+    for one, other in combinations(forms, 2):
+        assert distance(values[one], values[other]) > 5, (one, other)
 
 
 def test_one_particle_is_a_ket_on_the_sites():
     model = chain(sites=4, particles=1, dephased=(0, 2))
     ket = replace(model, initial=np.eye(4)[0])
     for form in ("jumps", "projections"):
-        assert distance(model, ket, form) < 6, form
+        ours = single_values(model, form, seed=6)
+        assert distance(ours, single_values(ket, form, seed=7)) < 3.3, form
 
 
 # -------------------------------------------------------------- what is conserved
@@ -248,7 +264,7 @@ def test_orbitals_stay_orthonormal_on_every_trajectory(form):
     assert ensemble.provenance["norm_defect"] < 1e-13
     assert ensemble.deterministic[0].all()
     assert ensemble.sd[0].max() < 1e-13
-    assert ensemble.sd[1, 1:].min() > 1e-2
+    assert ensemble.sd[1, 1:].min() > 1e-3
     u = ensemble.trajectory(17).states[-1]
     assert np.abs(u.conj().T @ u - np.eye(2)).max() < 1e-13
 
@@ -275,9 +291,9 @@ def test_a_hundred_thousand_projections_keep_orbitals_orthonormal():
     model = chain(sites=6, particles=3, dephased=(0, 2, 3), rate=1000.0)
     times = [0.0, 70.0]  # 3 sites at rate 500: 1e5 events
     ensemble = simulate(
-        model, times, n_traj=1, seed=1, unraveling={"dephasing": Projections()}
+        model, times, n_traj=2, seed=1, unraveling={"dephasing": Projections()}
     )
-    assert ensemble.jumps[:, -1].sum() > 1e5
+    assert ensemble.jumps[:, -1].sum() > 2e5
     u = ensemble.trajectory(0).states[-1]
     assert np.abs(u.conj().T @ u - np.eye(3)).max() < 1e-12
 
@@ -445,7 +461,14 @@ def test_refusals():
         dissipators=Dissipator(number(5, 0), 1.0, name="d", strength=np.cos),
     )
     with pytest.raises(SchemeMismatchError, match="must have constant rates"):
-        simulate(pulsed, TIMES, n_traj=64, seed=1, unraveling={"d": Projections()})
+        simulate(
+            pulsed,
+            TIMES,
+            n_traj=64,
+            seed=1,
+            scheme=Strang(0.1),
+            unraveling={"d": Projections()},
+        )
     for scheme in (Heun(0.1), TwoPoint(0.1), Exact()):
         with pytest.raises(SchemeMismatchError):
             simulate(
@@ -465,6 +488,6 @@ def test_kicks_of_many_modes_turn_the_rarer_sign():
     events: OrbitalEvents = orbital_events(lower(model, {"d": Kicks()}))
     assert events.mode_ptr[-1] == 2
     reference = correlation_equation(model, TIMES)
-    settings = {"unraveling": {"d": Kicks()}, "n_traj": 8192, "seed": 2}
+    settings = {"unraveling": {"d": Kicks()}, "n_traj": 4096, "seed": 2}
     assert judge(model, reference, **settings).status == "pass"
     assert judge(model.with_rate("d", 2), reference, **settings).status == "fail"

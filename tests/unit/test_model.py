@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import qutip
 import scipy.sparse as sp
-from analytic import EXCITED, LOWER, SX, SY, SZ
+from analytic import LOWER, SX, SY, SZ
 
 import stochq
 from stochq.ensemble import simulate
