@@ -12,6 +12,7 @@ from stochq.averages.maps import (
     Map,
     Spectrum,
     compose,
+    measured,
     semigroup,
     unitary,
 )
@@ -29,6 +30,8 @@ class Factors:
     def __init__(self, dynamics: Dynamics) -> None:
         self.dynamics = dynamics
         self.groups = dynamics.groups
+        self.count = len(self.groups) + len(dynamics.monitors)
+        self._monitored: dict[tuple[int, float], list[Map]] = {}
         self._spectra = [Spectrum.of(operator) for operator in dynamics.channels]
         self._flows: dict[float, list[Map]] = {}
 
@@ -47,6 +50,8 @@ class Factors:
 
     def group(self, number: int, duration: float, row: Floats) -> list[Map]:
         """Return the averaged factor of one group for a row of the table."""
+        if number >= len(self.groups):
+            return self.monitor(number - len(self.groups), duration)
         drives = len(self.dynamics.drives)
         members, strength = self.groups[number], self.dynamics.strengths(row)
         maps = [
@@ -59,6 +64,13 @@ class Factors:
             spectra = [Spectrum.of(independent[k]) for k in np.unique(rows.indices)]
             return maps + [spectrum.dephasing(duration) for spectrum in spectra]
         return maps + self._dephasing(noise, strength, duration)
+
+    def monitor(self, number: int, duration: float) -> list[Map]:
+        """Return the averaged factor of one monitored operator."""
+        if (number, duration) not in self._monitored:
+            monitor = self.dynamics.monitors[number]
+            self._monitored[number, duration] = [measured(monitor, duration)]
+        return self._monitored[number, duration]
 
     def _dephasing(
         self, noise: Sequence[int], strength: Sequence[float], duration: float
@@ -86,7 +98,7 @@ class Factors:
 
 def strang_step(parts: Factors, h: float, row: Floats) -> AveragedStep:
     """Return the averaged Strang step."""
-    order = list(range(len(parts.groups)))
+    order = list(range(parts.count))
     start, link = parts.flow(0.5 * h), parts.flow(h)
     if not order:
         return AveragedStep([], link, [])

@@ -28,7 +28,12 @@ from stochq.schemes.conditioned import (
 from stochq.schemes.flow import JumpFlow, flow_propagators, jump_flow
 from stochq.schemes.jumps import flow_lanes
 from stochq.schemes.lanes import Lanes
-from stochq.schemes.monitors import MonitorFactors, monitor_factor, monitor_factors
+from stochq.schemes.monitors import (
+    POWERS,
+    MonitorFactors,
+    monitor_factor,
+    monitor_factors,
+)
 from stochq.schemes.noise import (
     Draw,
     Wiener,
@@ -63,6 +68,9 @@ __all__ = [
 
 #: Factors of a program that are not a group of channels.
 FLOW, NOTHING = -1, -2
+
+#: Coefficients of the law of a monitor's outcome.
+LAW_TERMS = 2 * POWERS + 1
 
 #: When an entry acts: always, or only on lanes whose coin shows one side.
 ALWAYS, FORWARD, BACKWARD = 0, 1, 2
@@ -154,7 +162,9 @@ def _advance(
     y = np.empty((2, dim, lanes))
     square = np.empty(lanes)
     vectors = np.empty((4, dim), dtype=np.complex128)
-    room = np.empty((3 if monitors.terms.size else 0, 2, dim, lanes))
+    monitored = monitors.matrices.data.size > 0
+    terms = np.empty((monitors.terms if monitored else 0, 2, dim, lanes))
+    law = np.empty((LAW_TERMS, lanes))
     noises = factors.group_ptr.shape[0] - 1
     period = program.factor.shape[0]
     last = program.factor.shape[1] - 1
@@ -189,11 +199,11 @@ def _advance(
                         wiener, factor, duration, step, cell, trajectory[g], shared,
                         scratch,
                     )  # fmt: skip
-                    first_row = (2 * (m * kinds + kind) + (1 if halved else 0)) * dim
+                    place = 2 * (m * kinds + kind) + (1 if halved else 0)
                     monitor_factor(
-                        monitors, m, first_row, duration,
+                        monitors, place * monitors.terms, duration,
                         scratch.draws[wiener.process_ptr[factor]], x[g], signals[g, m],
-                        room, scratch.work,
+                        terms, law, scratch.work,
                     )  # fmt: skip
                 elif program.two_point:
                     signed_factor(
@@ -376,6 +386,6 @@ def prepare_splitting(
         wiener=wiener_processes(
             dynamics, groups, grid, seed, [m.number for m in dynamics.monitors]
         ),
-        monitors=monitor_factors(dynamics, grid.lengths),
+        monitors=monitor_factors(dynamics, durations),
         keys=Keys(stream_key(seed, Purpose.JUMPS), stream_key(seed, Purpose.ORDER)),
     )
