@@ -107,6 +107,7 @@ def _affordable(dynamics: Dynamics, grid: StepGrid, scheme: Scheme) -> bool:
     else:
         local = sum(not is_diagonal(L) for L in dynamics.noise)
         products = 2 + 8 * local + 40 * len(dynamics.jumps + dynamics.averaged)
+        products += 28 * len(dynamics.monitors)
     steps = 7 * sum(grid.counts)
     if _stepwise(scheme, dynamics):
         products += REBUILDING * (1 + len(dynamics.channels))

@@ -56,13 +56,7 @@ def kraus_operators(scheme: Scheme, dynamics: Dynamics) -> int:
 
 
 def has_average(scheme: Scheme, dynamics: Dynamics) -> bool:
-    """Tell whether the average of a step is known without sampling.
-
-    A monitored step of a ket depends on its state in a nonlinear way; that of orbitals
-    is exact.
-    """
-    if dynamics.monitors and not dynamics.one_body:
-        return False
+    """Tell whether the average of a step is known without sampling."""
     if isinstance(scheme, Midpoint):
         return dynamics.processes <= QUADRATURE_CHANNELS
     return isinstance(scheme, (*SPLITTINGS, *RECIPES, Exact))

@@ -12,6 +12,7 @@ from stochq.averages.maps import (
     Map,
     Spectrum,
     compose,
+    measured,
     semigroup,
     unitary,
 )
@@ -30,12 +31,9 @@ class Factors:
     def __init__(self, dynamics: Dynamics) -> None:
         self.dynamics = dynamics
         self.groups = dynamics.groups
-        # a monitored mode loses coherence like one with white noise: |kappa| n
-        sizes = {m.number: _size(m.operator) for m in dynamics.monitors}
-        self._monitored = [
-            [Spectrum.of(sizes[number]) for number in group]
-            for group in monitored_groups(dynamics)
-        ]
+        self._watched = monitored_groups(dynamics)
+        self.count = len(self.groups) + len(self._watched)
+        self._monitored: dict[tuple[int, float], list[Map]] = {}
         self._spectra = [Spectrum.of(operator) for operator in dynamics.channels]
         self._flows: dict[float, list[Map]] = {}
 
@@ -52,16 +50,10 @@ class Factors:
             return [semigroup(self.dynamics, duration)]
         return [unitary(propagators(flow_generator(self.dynamics), [duration])[0])]
 
-    @property
-    def order(self) -> list[int]:
-        """The numbers of all groups, monitored ones last."""
-        return list(range(len(self.groups) + len(self._monitored)))
-
     def group(self, number: int, duration: float, row: Floats) -> list[Map]:
         """Return the averaged factor of one group for a row of the table."""
         if number >= len(self.groups):
-            spectra = self._monitored[number - len(self.groups)]
-            return self._decays([(spectrum, duration) for spectrum in spectra])
+            return self.monitor(number - len(self.groups), duration)
         drives = len(self.dynamics.drives)
         members, strength = self.groups[number], self.dynamics.strengths(row)
         maps = [
@@ -74,6 +66,23 @@ class Factors:
             spectra = [Spectrum.of(independent[k]) for k in np.unique(rows.indices)]
             return maps + [spectrum.dephasing(duration) for spectrum in spectra]
         return maps + self._dephasing(noise, strength, duration)
+
+    def monitor(self, number: int, duration: float) -> list[Map]:
+        """Return the averaged factor of what is monitored at a time."""
+        if (number, duration) not in self._monitored:
+            made = self._modes if self.dynamics.one_body else self._operator
+            self._monitored[number, duration] = made(number, duration)
+        return self._monitored[number, duration]
+
+    def _operator(self, number: int, duration: float) -> list[Map]:
+        """Return the averaged factor of one monitored operator."""
+        return [measured(self.dynamics.monitors[number], duration)]
+
+    def _modes(self, number: int, duration: float) -> list[Map]:
+        """Return that of modes of orbitals, which is that of white noise |kappa| n."""
+        sizes = {m.number: _size(m.operator) for m in self.dynamics.monitors}
+        modes = [Spectrum.of(sizes[k]) for k in self._watched[number]]
+        return self._decays([(mode, duration) for mode in modes])
 
     def _dephasing(
         self, noise: Sequence[int], strength: Sequence[float], duration: float
@@ -110,7 +119,7 @@ def _size(c: Operator) -> Operator:
 
 def strang_step(parts: Factors, h: float, row: Floats) -> AveragedStep:
     """Return the averaged Strang step."""
-    order = parts.order
+    order = list(range(parts.count))
     start, link = parts.flow(0.5 * h), parts.flow(h)
     if not order:
         return AveragedStep([], link, [])

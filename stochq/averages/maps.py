@@ -10,6 +10,8 @@ import scipy.sparse as sp
 
 from stochq.arrays import Complexes, Floats, Operator
 from stochq.lowering import Dynamics
+from stochq.lowering.dissipators import Monitor
+from stochq.schemes.monitors import ket_terms, matrix_terms, moment
 from stochq.structure import is_diagonal
 
 __all__ = [
@@ -18,6 +20,7 @@ __all__ = [
     "Spectrum",
     "compose",
     "conjugate",
+    "measured",
     "mixture",
     "semigroup",
     "unitary",
@@ -151,6 +154,26 @@ class Spectrum(NamedTuple):
     def turn(self, angle: float) -> Map:
         """Return rho -> exp(-i x L) rho exp(i x L)."""
         return self.map(np.exp(-1j * angle * (self.values[:, None] - self.values)))
+
+
+def measured(monitor: Monitor, duration: float) -> Map:
+    """Return what one monitored factor averages to, outcomes forgotten."""
+    if monitor.efficiency == 1:
+        terms = [term.toarray() for term in ket_terms(monitor.operator, duration)]
+        nodes, weights = np.polynomial.hermite_e.hermegauss(len(terms))
+        weights = weights / weights.sum()  # exact for the products of two terms
+        operators = [
+            sum(x**n * term for n, term in enumerate(terms)) for x in nodes.tolist()
+        ]
+        return mixture(list(zip(weights.tolist(), operators, strict=True)))
+    terms = matrix_terms(monitor, duration)
+    mean = sum(moment(n) * term for n, term in enumerate(terms))
+
+    def advance(rho: Complexes) -> Complexes:
+        vectors = rho.reshape(rho.shape[0], -1).T
+        return np.ascontiguousarray((mean @ vectors).T).reshape(rho.shape)
+
+    return advance
 
 
 def compose(factors: Sequence[Map]) -> Map:

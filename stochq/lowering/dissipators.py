@@ -51,15 +51,13 @@ class Monitor(NamedTuple):
 
     The signal is :math:`dY = \sqrt\eta \langle c + c^\dagger \rangle dt + dW`; the
     phase of the local oscillator is in c. ``number`` is the place of W on a Brownian
-    path. Lifted to density matrices, the operator is what dY multiplies, and the drift
-    is given.
+    path.
     """
 
     name: str
     operator: Operator
     efficiency: float
     number: int = 0
-    drift: Operator | None = None
 
 
 @dataclass

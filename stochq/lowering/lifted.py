@@ -3,9 +3,7 @@ r"""Lifted dynamics: matrices that act on the elements of a density matrix.
 Where a dissipator stays averaged, or is seen in part only, the state of a trajectory is
 a density matrix. Its elements, row after row, are a vector; ``A rho B`` is
 ``(A kron B^T)`` times it. Hamiltonian and noise act by commutators, jumps by
-``c rho c^dag``, a monitored operator by
-
-.. math:: B \rho = \sqrt\eta\,(c \rho + \rho c^\dagger).
+``c rho c^dag``; monitored operators stay what they were.
 
 In a one-body model the matrix is ``U U^dag / N``, which averaged Hermitian dissipators,
 noise and kicks move by the same formulas.
@@ -23,13 +21,12 @@ from scipy.sparse.csgraph import connected_components
 
 from stochq.arrays import Ints, Operator, adjoint, summed
 from stochq.errors import SchemeMismatchError
-from stochq.lowering.dissipators import Monitor
 from stochq.states import DensityMatrix
 
 if TYPE_CHECKING:
     from stochq.lowering.dynamics import Dynamics
 
-__all__ = ["lifted", "reachable"]
+__all__ = ["both_sides", "lifted", "loss", "reachable", "sandwich"]
 
 
 def lifted(dynamics: Dynamics) -> Dynamics:
@@ -55,10 +52,11 @@ def lifted(dynamics: Dynamics) -> Dynamics:
     drives = [commutator(H) for H in dynamics.drives]
     noise = [commutator(L) for L in dynamics.noise]
     jumps = [sandwich(c) for c in dynamics.jumps]
-    monitors = [_lifted_monitor(m) for m in dynamics.monitors]
     start = _start(dynamics)
     movers = [hamiltonian, *drives, *noise, *jumps]
-    movers += [part for m in monitors for part in (m.operator, m.drift)]
+    for monitor in dynamics.monitors:
+        c = monitor.operator
+        movers += [sandwich(c), loss(c), both_sides(c), both_sides(c @ c)]
     kept = reachable(start.support, movers)
 
     def cut(operator: Operator) -> Operator:
@@ -71,9 +69,6 @@ def lifted(dynamics: Dynamics) -> Dynamics:
         drives=tuple(map(cut, drives)),
         noise=tuple(map(cut, noise)),
         jumps=tuple(map(cut, jumps)),
-        monitors=tuple(
-            m._replace(operator=cut(m.operator), drift=cut(m.drift)) for m in monitors
-        ),
         averaged=(),
         initial=start.restricted(kept),
         observables=tuple(
@@ -112,7 +107,7 @@ def sandwich(c: Operator) -> Operator:
     return sp.csr_array(sp.kron(c, c.conj()))
 
 
-def _both_sides(operator: Operator) -> Operator:
+def both_sides(operator: Operator) -> Operator:
     """Return rho -> A rho + rho A^dag."""
     one = _one(operator)
     return sp.csr_array(sp.kron(operator, one) + sp.kron(one, operator.conj()))
@@ -120,23 +115,12 @@ def _both_sides(operator: Operator) -> Operator:
 
 def loss(c: Operator) -> Operator:
     """Return rho -> {c^dag c, rho} / 2."""
-    return 0.5 * _both_sides(adjoint(c) @ c)
+    return 0.5 * both_sides(adjoint(c) @ c)
 
 
 def lindblad(c: Operator) -> Operator:
     """Return rho -> c rho c^dag - {c^dag c, rho} / 2."""
     return sandwich(c) - loss(c)
-
-
-def _lifted_monitor(monitor: Monitor) -> Monitor:
-    r"""Return B, and the drift of its Stratonovich equation.
-
-    .. math:: (1 - \eta)\, c \rho c^\dagger - \tfrac12 \{c^\dagger c, \rho\}
-        - \tfrac{\eta}{2} (c^2 \rho + \rho c^{\dagger 2})
-    """
-    c, eta = monitor.operator, monitor.efficiency
-    drift = (1 - eta) * sandwich(c) - loss(c) - 0.5 * eta * _both_sides(c @ c)
-    return monitor._replace(operator=np.sqrt(eta) * _both_sides(c), drift=drift)
 
 
 def _functional(observable: Operator) -> Operator:

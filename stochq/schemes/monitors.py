@@ -1,15 +1,30 @@
-r"""Monitored operators: one factor each, driven by its own signal.
+r"""Monitored operators: one factor each, a measurement whose outcome is the signal.
 
 The unnormalized state follows a linear equation (Stratonovich)
 
 .. math:: d\psi = -\tfrac12 (c^\dagger c + c^2)\, \psi\, dt + c\, \psi \circ dY, \qquad
-    dY = \langle c + c^\dagger \rangle\, dt + dW,
+    dY = \langle c + c^\dagger \rangle\, dt + dW.
 
-so the factor for a duration tau is D(tau/2) exp(c s) D(tau/2) with the exponential D of
-the drift, and s the integral of dY along exp(c s) psi. That is one equation with
-additive noise for one number: a step of Heun's scheme has a local error of third order
-in averages. Density matrices follow the same equation with c replaced by
-:math:`B \rho = \sqrt\eta\,(c \rho + \rho c^\dagger)` and the mean by Tr(B rho)/Tr(rho).
+The factor for a duration tau is one measurement with a Gaussian pointer of outcome
+s = sqrt(tau) x, the signal over that time, and the operators
+
+.. math:: K(x) = D \sum_{k=0}^{6} \frac{(\sqrt\tau\, c\, x)^k}{k!}\, D\, N^{-1/2},
+    \qquad D = e^{-(c^\dagger c + c^2) \tau / 4},
+    \qquad \int g(x)\, K^\dagger K\, dx = 1,
+
+where g is the normal density and N, which is 1 up to order tau^3, makes the outcomes
+complete. Outcomes are drawn from their law g(x) |K(x) psi|^2 without approximation: x
+is the point that has as much of the law below it as the normal number of the Wiener
+process has of g. So states stay positive at any step, and the average of a factor is a
+linear map that is known exactly. Its error is of third order in tau, and so is that of
+any function of the state, averaged over outcomes.
+
+Density matrices have, with the efficiency eta,
+
+.. math:: s: \rho \to \sqrt\eta\,(c\rho + \rho c^\dagger)\, s, \qquad
+    D = \exp\bigl[\tfrac{\tau}{2} \bigl((1 - \eta)\, c \rho c^\dagger
+    - \tfrac12 \{c^\dagger c, \rho\}
+    - \tfrac\eta2 (c^2 \rho + \rho c^{\dagger 2})\bigr)\bigr].
 
 The norm is put back to what it was, so that the clock of jumps does not see monitors.
 
@@ -22,96 +37,147 @@ References
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import erfc, factorial
 from typing import NamedTuple
 
 import numpy as np
+import scipy.sparse as sp
 
-from stochq.arrays import Ints, Operator, adjoint
+from stochq.arrays import Ints, Operator, adjoint, summed
 from stochq.jit import kernel
 from stochq.lowering import Dynamics
 from stochq.lowering.dissipators import Monitor
+from stochq.lowering.lifted import both_sides, loss, sandwich
 from stochq.schemes.flow import propagators
-from stochq.schemes.lanes import apply_matrix, clear, copy, squared_norms
+from stochq.schemes.lanes import apply_matrix, clear, squared_norms
 from stochq.states import DensityMatrix
-from stochq.structure import Sparse, pack
+from stochq.structure import Sparse, blocks, pack
 
-__all__ = ["MonitorFactors", "monitor_factor", "monitor_factors", "sizes"]
+__all__ = [
+    "MonitorFactors",
+    "ket_terms",
+    "matrix_terms",
+    "moment",
+    "monitor_factor",
+    "monitor_factors",
+    "sizes",
+]
 
-#: Largest |W(t)| / sqrt(t) that series are made for.
-LARGEST_NORMAL = 9.0
+#: Powers of the operator that a factor has.
+POWERS = 6
 
-#: Largest |s| |c| that one series sums up; more is cut into equal pieces.
-SERIES_REACH = 4.0
+#: Most iterations for an outcome; bisection alone would end with them.
+ITERATIONS = 100
 
 
 class MonitorFactors(NamedTuple):
     """Everything a kernel needs to apply the factors of monitored operators.
 
-    ``operators`` and ``drifts`` stack matrices: the operators, and exp(drift tau/2)
-    of each monitor for every kind of step, whole and halved. The exponential of an
-    operator is a product of ``pieces`` series of ``terms`` terms. ``diagonal`` lists
-    the elements that make up the trace, none for kets.
+    ``matrices`` stacks the coefficients K_n of x^n, ``terms`` of them for each monitor
+    and each duration. ``diagonal`` lists the elements that make up the trace, none for
+    kets.
     """
 
-    operators: Sparse
-    drifts: Sparse
-    terms: Ints
-    pieces: Ints
+    matrices: Sparse
+    terms: int
     lifted: bool
     diagonal: Ints
 
 
-def monitor_factors(dynamics: Dynamics, lengths: Sequence[float]) -> MonitorFactors:
-    """Return the factors of a model's monitors for steps of the given lengths.
+def monitor_factors(dynamics: Dynamics, durations: Sequence[float]) -> MonitorFactors:
+    """Return the factors of a model's monitors for some durations.
 
     Those of orbitals are elsewhere.
     """
-    watched = () if dynamics.one_body else dynamics.monitors
-    halves = [0.5 * part * h for h in lengths for part in (1.0, 0.5)]
-    drifts: list[Operator] = []
-    for monitor in watched:
-        drifts += propagators(1j * _drift(monitor), halves)
-    longest = max(lengths, default=1.0)
-    reach = [_reach(monitor.operator, longest) for monitor in watched]
-    pieces = [max(1, int(np.ceil(r / SERIES_REACH))) for r in reach]
-    terms = [_terms(r / n) for r, n in zip(reach, pieces, strict=True)]
     initial = dynamics.initial
+    matrices: list[Operator] = []
+    diagonal = np.zeros(0, dtype=np.int64)
+    if isinstance(initial, DensityMatrix):
+        kept, diagonal = initial.elements, initial.diagonal
+        for monitor in dynamics.monitors:
+            for tau in durations:
+                terms = matrix_terms(monitor, tau)
+                matrices += [term[kept][:, kept] for term in terms]
+    elif not dynamics.one_body:
+        for monitor in dynamics.monitors:
+            for tau in durations:
+                matrices += ket_terms(monitor.operator, tau)
     return MonitorFactors(
-        operators=pack([m.operator for m in watched]),
-        drifts=pack(drifts),
-        terms=np.array(terms, dtype=np.int64),
-        pieces=np.array(pieces, dtype=np.int64),
+        matrices=pack(matrices),
+        terms=1 + (2 if dynamics.lifted else 1) * POWERS,
         lifted=dynamics.lifted,
-        diagonal=(
-            initial.diagonal
-            if isinstance(initial, DensityMatrix)
-            else np.zeros(0, dtype=np.int64)
-        ),
+        diagonal=diagonal,
     )
 
 
-def _drift(monitor: Monitor) -> Operator:
-    """Return -(c^dag c + c^2)/2 of a ket, or what lowering gave for its matrix."""
-    if monitor.drift is not None:
-        return monitor.drift
-    c = monitor.operator
-    return -0.5 * (adjoint(c) @ c + c @ c)
+def ket_terms(c: Operator, tau: float) -> list[Operator]:
+    """Return the coefficients of x^n in K(x), n = 0 ... 6."""
+    drift = -0.5 * (adjoint(c) @ c + c @ c)
+    half = propagators(1j * drift, [0.5 * tau])[0]
+    terms = [sp.csr_array(half @ power @ half) for power in _powers(c, tau)]
+    complete: Operator = sum(
+        moment(j + k) * (adjoint(a) @ b)
+        for j, a in enumerate(terms)
+        for k, b in enumerate(terms)
+    )
+    root = _inverse_root(complete)
+    return [sp.csr_array(term @ root) for term in terms]
 
 
-def _reach(operator: Operator, duration: float) -> float:
-    """Return a bound on |s| |c|, from |dY| <= 2 |c| dt + |dW|."""
-    rows, columns = abs(operator).sum(axis=1).max(), abs(operator).sum(axis=0).max()
-    size = float(np.sqrt(rows * columns))
-    return size * float(LARGEST_NORMAL * np.sqrt(duration) + 2.0 * size * duration)
+def matrix_terms(monitor: Monitor, tau: float) -> list[Operator]:
+    """Return the coefficients of x^n of what acts on rho, n = 0 ... 12."""
+    c, eta = monitor.operator, monitor.efficiency
+    drift = (1 - eta) * sandwich(c) - loss(c) - 0.5 * eta * both_sides(c @ c)
+    half = propagators(1j * drift, [0.5 * tau])[0]
+    powers = _powers(np.sqrt(eta) * c, tau)
+    terms: list[Operator] = []
+    for n in range(2 * POWERS + 1):
+        pairs = range(max(0, n - POWERS), min(n, POWERS) + 1)
+        inner = sum(sp.kron(powers[j], powers[n - j].conj()) for j in pairs)
+        terms.append(sp.csr_array(half @ sp.csr_array(inner) @ half))
+    trace = sp.eye_array(c.shape[0]).reshape((1, -1))
+    mean: Operator = sum(moment(n) * term for n, term in enumerate(terms))
+    complete = sp.csr_array((trace @ mean).reshape(c.shape).T)
+    root = sandwich(_inverse_root(complete))
+    return [sp.csr_array(term @ root) for term in terms]
 
 
-def _terms(reach: float) -> int:
-    """Return how many terms of a series of exp are above rounding."""
-    term, count = 1.0, 0
-    while term > np.finfo(float).eps:
-        count += 1
-        term *= reach / count
-    return count
+def moment(n: int) -> float:
+    """Return the mean of x^n of a normal number: 1 3 5 ... (n - 1), or 0."""
+    return float(np.prod(np.arange(n - 1, 0, -2))) if n % 2 == 0 else 0.0
+
+
+def _powers(c: Operator, tau: float) -> list[Operator]:
+    """Return (sqrt(tau) c)^k / k! for k = 0 ... 6."""
+    power = sp.eye_array(c.shape[0], format="csr", dtype=np.complex128)
+    found = []
+    for k in range(POWERS + 1):
+        found.append(power / factorial(k))
+        power = np.sqrt(tau) * (power @ c)
+    return found
+
+
+def _pruned(matrix: Operator) -> Operator:
+    """Return a matrix without elements that are rounding beside 1."""
+    matrix = sp.csr_array(matrix)
+    matrix.data[np.abs(matrix.data) < np.finfo(float).eps] = 0.0
+    matrix.eliminate_zeros()
+    return matrix
+
+
+def _inverse_root(positive: Operator) -> Operator:
+    """Return N^{-1/2} of a Hermitian matrix that is close to 1, block by block."""
+    one = sp.eye_array(positive.shape[0], format="csr", dtype=np.complex128)
+    excess = _pruned(positive - one)
+    parts = [one]
+    for members in blocks(excess):
+        size = members.size
+        dense = np.eye(size) + excess[members][:, members].toarray()
+        values, vectors = np.linalg.eigh(0.5 * (dense + dense.conj().T))
+        root = (vectors / np.sqrt(values)) @ vectors.conj().T - np.eye(size)
+        places = (np.repeat(members, size), np.tile(members, size))
+        parts.append(sp.csr_array((root.ravel(), places), shape=one.shape))
+    return summed(parts[0], parts[1:])
 
 
 @kernel
@@ -127,82 +193,107 @@ def sizes(lifted, diagonal, x, out):
 
 
 @kernel
-def _mean(monitors, first_row, x, y, size, mean):
-    """Write <c + c^dag>, or Tr(B rho)/Tr(rho), of every lane; y is work space."""
-    apply_matrix(monitors.operators, first_row, x, y)
-    sizes(monitors.lifted, monitors.diagonal, x, size)
-    if monitors.lifted:
-        sizes(monitors.lifted, monitors.diagonal, y, mean)
-        for w in range(mean.shape[0]):
-            mean[w] /= size[w]
-        return
-    clear(mean)
-    for i in range(x.shape[1]):
-        for w in range(mean.shape[0]):
-            mean[w] += x[0, i, w] * y[0, i, w] + x[1, i, w] * y[1, i, w]
-    for w in range(mean.shape[0]):
-        mean[w] *= 2.0 / size[w]
-
-
-@kernel
-def _exponential(monitors, m, s, x, out, y):
-    """Write exp(c s) x into out, lane by lane, by Horner's rule; y is work space."""
-    dim, lanes = x.shape[1], x.shape[2]
-    pieces = monitors.pieces[m]
-    for piece in range(pieces):
-        start = x if piece == 0 else out.copy()
-        copy(start, out)
-        for n in range(monitors.terms[m], 0, -1):
-            apply_matrix(monitors.operators, m * dim, out, y)
-            share = 1.0 / (n * pieces)
+def _overlaps(terms, law):
+    """Write the coefficients of x^n in |sum_k x^k y_k|^2, lane by lane."""
+    powers, _, dim, lanes = terms.shape
+    for n in range(law.shape[0]):
+        for w in range(lanes):
+            law[n, w] = 0.0
+    for j in range(powers):
+        for k in range(j, powers):
+            share = 1.0 if j == k else 2.0
             for part in range(2):
                 for i in range(dim):
                     for w in range(lanes):
-                        out[part, i, w] = (
-                            start[part, i, w] + share * s[w] * y[part, i, w]
+                        law[j + k, w] += (
+                            share * terms[j, part, i, w] * terms[k, part, i, w]
                         )
 
 
 @kernel
-def monitor_factor(monitors, m, first_row, duration, noise, x, signal, room, work):
+def _outcome(a, w, r, normal):
+    r"""Return the x with :math:`\int_{-\infty}^x g q = Z \int_{-\infty}^{normal} g`.
+
+    The law is q(x) = sum_n a_n x^n times the normal density g. With x r - r' = q - Z it
+    integrates to Z G(x) - g(x) r(x), so that x solves
+
+        (G(x) - G(normal)) / g(x) = r(x) / Z,
+
+    by Newton's iteration inside a bracket.
+    """
+    top = a.shape[0] - 1
+    r[top] = r[top + 1] = 0.0
+    for n in range(top, 0, -1):
+        r[n - 1] = a[n, w] + (n + 1) * r[n + 1]
+    total = a[0, w] + r[1]
+    low, high, x = -np.inf, np.inf, normal
+    side = 1.0 if normal > 0.0 else -1.0
+    beyond = 0.5 * erfc(side * normal * 0.7071067811865476)
+    for _ in range(ITERATIONS):
+        rest = law = 0.0
+        for n in range(top, -1, -1):
+            rest = rest * x + r[n]
+            law = law * x + a[n, w]
+        inverse = 2.5066282746310002 * np.exp(0.5 * x * x)
+        here = 0.5 * erfc(side * x * 0.7071067811865476)
+        miss = side * (beyond - here) * inverse - rest / total
+        if miss > 0.0:
+            high = x
+        else:
+            low = x
+        new = x - miss * total / law if law > 0.0 else x - np.sign(miss)
+        new = min(max(new, x - 1.0), x + 1.0)
+        if not (low < new < high):
+            if new == low or new == high:  # noqa: SIM109 (kernels compare numbers)
+                break
+            new = 0.5 * (low + high)
+        moved = abs(new - x)
+        x = new
+        if moved <= 1e-15 * (1.0 + abs(x)):
+            break
+    return x
+
+
+@kernel
+def monitor_factor(monitors, first, duration, noise, x, signal, terms, law, work):
     """Apply the factor of one monitored operator to all lanes.
 
     Parameters
     ----------
     monitors : MonitorFactors
         The operators.
-    m : int
-        Which one.
-    first_row : int
-        Where exp(drift duration/2) begins in the stack of drifts.
+    first : int
+        Which matrix is the first of this monitor and duration.
     duration : float
         How long [time].
     noise : float array, shape (W,)
-        The increment of W.
+        The increment of W [sqrt(time)].
     x : float array, shape (2, d, W)
         The state, changed in place.
     signal : float array, shape (W,)
         The integral of dY is added to it.
-    room : float array, shape (3, 2, d, W)
-        Work space.
+    terms : float array, shape (K, 2, d, W)
+        Work space for K_n x.
+    law : float array, shape (13, W)
+        Work space for the law of the outcomes.
     work : float array, shape (5, W)
         Work space.
     """
     dim, lanes = x.shape[1], x.shape[2]
-    y, z, spare = room[0], room[1], room[2]
-    before, size, one, two, s = work[0], work[1], work[2], work[3], work[4]
+    before, size, outcome = work[0], work[1], work[2]
     sizes(monitors.lifted, monitors.diagonal, x, before)
-    apply_matrix(monitors.drifts, first_row, x, y)
-    _mean(monitors, m * dim, y, spare, size, one)
+    for n in range(monitors.terms):
+        apply_matrix(monitors.matrices, (first + n) * dim, x, terms[n])
+        if monitors.lifted:
+            sizes(monitors.lifted, monitors.diagonal, terms[n], law[n])
+    if not monitors.lifted:
+        _overlaps(terms, law)
+    r = np.empty(law.shape[0] + 1)
+    root = np.sqrt(duration)
     for w in range(lanes):
-        s[w] = noise[w] + duration * one[w]
-    _exponential(monitors, m, s, y, z, spare)
-    _mean(monitors, m * dim, z, spare, size, two)
-    for w in range(lanes):
-        s[w] = noise[w] + 0.5 * duration * (one[w] + two[w])
-        signal[w] += s[w]
-    _exponential(monitors, m, s, y, z, spare)
-    apply_matrix(monitors.drifts, first_row, z, x)
+        outcome[w] = _outcome(law, w, r, noise[w] / root)
+        signal[w] += root * outcome[w]
+    _polynomial(terms, outcome, x)
     sizes(monitors.lifted, monitors.diagonal, x, size)
     for w in range(lanes):
         ratio = before[w] / size[w]
@@ -211,3 +302,16 @@ def monitor_factor(monitors, m, first_row, duration, noise, x, signal, room, wor
         for i in range(dim):
             for w in range(lanes):
                 x[part, i, w] *= size[w]
+
+
+@kernel
+def _polynomial(terms, outcome, x):
+    """Write sum_n outcome^n y_n, lane by lane."""
+    top = terms.shape[0] - 1
+    for part in range(2):
+        for i in range(x.shape[1]):
+            for w in range(x.shape[2]):
+                x[part, i, w] = terms[top, part, i, w]
+            for n in range(top - 1, -1, -1):
+                for w in range(x.shape[2]):
+                    x[part, i, w] = x[part, i, w] * outcome[w] + terms[n, part, i, w]

@@ -329,7 +329,7 @@ def _steady(
 
 @kernel
 def _series(events, t, x, y, z):
-    """Replace U by exp(-i H_eff t) U, by a Taylor series as long as ||H_eff|| t asks."""
+    """Replace U by exp(-i H_eff t) U, by a series as long as ||H_eff|| t asks."""
     first_row = 0 * x.shape[1]  # a plain 0 would be compiled as another type
     reach = abs(events.norm * t)
     copy(x, y)

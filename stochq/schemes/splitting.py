@@ -35,7 +35,12 @@ from stochq.schemes.monitored_orbitals import (
     monitored_groups,
     monitored_modes,
 )
-from stochq.schemes.monitors import MonitorFactors, monitor_factor, monitor_factors
+from stochq.schemes.monitors import (
+    POWERS,
+    MonitorFactors,
+    monitor_factor,
+    monitor_factors,
+)
 from stochq.schemes.noise import (
     Draw,
     Wiener,
@@ -76,6 +81,9 @@ __all__ = [
 
 #: Factors of a program that are not a group of channels.
 FLOW, NOTHING = -1, -2
+
+#: Coefficients of the law of a monitor's outcome.
+LAW_TERMS = 2 * POWERS + 1
 
 #: When an entry acts: always, or only on lanes whose coin shows one side.
 ALWAYS, FORWARD, BACKWARD = 0, 1, 2
@@ -167,7 +175,9 @@ def _advance(
     y = np.empty((2, dim, lanes))
     square = np.empty(lanes)
     vectors = np.empty((4, dim), dtype=np.complex128)
-    room = np.empty((3 if monitors.terms.size else 0, 2, dim, lanes))
+    monitored = monitors.matrices.data.size > 0
+    terms = np.empty((monitors.terms if monitored else 0, 2, dim, lanes))
+    law = np.empty((LAW_TERMS, lanes))
     noises = factors.group_ptr.shape[0] - 1
     place = orbital_room(events, dim, lanes)
     space = modes_room(modes, lanes)
@@ -204,11 +214,11 @@ def _advance(
                         wiener, factor, duration, step, cell, trajectory[g], shared,
                         scratch,
                     )  # fmt: skip
-                    first_row = (2 * (m * kinds + kind) + (1 if halved else 0)) * dim
+                    first_row = 2 * (m * kinds + kind) + (1 if halved else 0)
                     _monitored_factor(
-                        monitors, modes, m, first_row, duration,
+                        monitors, modes, m, first_row * monitors.terms, duration,
                         scratch.draws[wiener.process_ptr[factor] :], x[g], signals[g],
-                        room, scratch.work, space,
+                        terms, law, scratch.work, space,
                     )  # fmt: skip
                 elif program.two_point:
                     signed_factor(
@@ -251,14 +261,14 @@ def _flow_factor(
 
 @kernel
 def _monitored_factor(
-    monitors, modes, m, first_row, duration, noise, x, signals, room, work, space
+    monitors, modes, m, first_row, duration, noise, x, signals, terms, law, work, space
 ):
     """Apply factor m of the monitored: a group of orbital modes, or one operator."""
     if modes.monitor.shape[0] > 0:
         measure_modes(modes, m, duration, noise, x, signals, space)
     else:
         monitor_factor(
-            monitors, m, first_row, duration, noise[0], x, signals[m], room, work
+            monitors, first_row, duration, noise[0], x, signals[m], terms, law, work
         )
 
 
@@ -413,6 +423,6 @@ def prepare_splitting(
         wiener=wiener_processes(
             dynamics, groups, grid, seed, monitored_groups(dynamics)
         ),
-        monitors=monitor_factors(dynamics, grid.lengths),
+        monitors=monitor_factors(dynamics, durations),
         keys=Keys(stream_key(seed, Purpose.JUMPS), stream_key(seed, Purpose.ORDER)),
     )
