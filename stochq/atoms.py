@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -16,10 +16,19 @@ from stochq.schemes import Magnus, Richardson, Scheme
 from stochq.schemes.lanes import ATOM, Lanes, Tally, load, measure
 from stochq.schemes.large import SeriesSplitting
 from stochq.schemes.traits import Integrator, StepGrid, grid_for
-from stochq.states import State
-from stochq.structure import Quadratic, pack_quadratic
+from stochq.states import DensityMatrix, State
+from stochq.structure import Linear, Quadratic, pack_linear, pack_quadratic
 
-__all__ = ["Kept", "Plan", "Run", "Source", "Stack", "coupled_plans", "plan_of"]
+__all__ = [
+    "Kept",
+    "Plan",
+    "Run",
+    "Source",
+    "Stack",
+    "coupled_plans",
+    "plan_of",
+    "taken",
+]
 
 
 #: Largest dimension for which several atoms share a group of lanes and fit in cache;
@@ -76,6 +85,8 @@ class Run:
         Largest |ln(S / u)| at a solved jump time.
     kept : Kept or None
         The jumps of single trajectories, if asked for.
+    signals : ndarray, shape (monitors, T - 1, n)
+        Integrals of dY over the intervals [sqrt(time)]; no monitors if not kept.
     """
 
     values: Floats
@@ -84,6 +95,7 @@ class Run:
     norm_defect: float
     residual: float
     kept: Kept | None = None
+    signals: Floats = field(default_factory=lambda: np.zeros((0, 0, 0)))
 
 
 class Source(Protocol):
@@ -111,13 +123,16 @@ class Plan:
 
     state: State
     integrator: Integrator
-    forms: Quadratic
+    forms: Quadratic | Linear
     intervals: int
     normalize: bool
     channels: int
+    monitors: int
+    observables: int
     seed: int
     n_traj: int
-    keep_jumps: int
+    keep_jumps: int = 0
+    keep_signals: bool = False
 
     @classmethod
     def of(
@@ -128,18 +143,25 @@ class Plan:
         seed: int,
         n_traj: int,
         keep_jumps: int = 0,
+        keep_signals: bool = False,
     ) -> Plan:
         """Return the plan of a lowered model; what jumps take off norms is put back."""
+        integrator = scheme.prepare(dynamics, grid, seed)
+        dynamics = dynamics.carried
+        conditioned = bool(dynamics.jumps or dynamics.monitors)
         return cls(
             state=dynamics.initial,
-            integrator=scheme.prepare(dynamics, grid, seed),
-            forms=pack_quadratic(dynamics.observables),
+            integrator=integrator,
+            forms=_forms(dynamics),
             intervals=len(grid.counts),
-            normalize=bool(dynamics.jumps) and not dynamics.one_body,
+            normalize=conditioned and not dynamics.one_body,
             channels=len(dynamics.jumps),
+            monitors=len(dynamics.monitors),
+            observables=len(dynamics.observables),
             seed=seed,
             n_traj=n_traj,
             keep_jumps=keep_jumps,
+            keep_signals=keep_signals,
         )
 
     @property
@@ -150,12 +172,16 @@ class Plan:
     @property
     def results(self) -> int:
         """Values of one trajectory."""
-        return (self.forms.ptr.size - 1) * (self.intervals + 1)
+        kept = self.monitors if self.keep_signals else 0
+        return (self.observables + kept) * (self.intervals + 1)
 
     def load(self, numbers: Ints, width: int = ATOM) -> Lanes:
         """Return trajectories at their initial state, kets in groups of lanes."""
         tally = Tally.of(self.channels, self.n_traj, numbers, self.keep_jumps)
-        return load(self.state, tally, self.seed, numbers, width)
+        lanes = load(self.state, tally, self.seed, numbers, width)
+        groups, _, _, breadth = lanes.x.shape
+        lanes.signals = np.zeros((groups, self.monitors, breadth))
+        return lanes
 
     def measure(self, lanes: Lanes) -> tuple[Floats, Floats]:
         """Return expectation values (O, n) and squared norms (n,)."""
@@ -187,27 +213,49 @@ class Plan:
 
     def _run(self, first: int, count: int, together: int) -> Run:
         """Run atoms in groups of `together`."""
-        numbers = np.arange(first * ATOM, (first + count) * ATOM)
-        lanes = self.load(numbers, together * ATOM)
-        values = np.empty((self.forms.ptr.size - 1, self.intervals + 1, count * ATOM))
+        present = self.n_traj - first * ATOM
+        # orbitals fill their lanes by themselves; kets fill up their last atom
+        size = min(present, count * ATOM) if self.state.one_body else count * ATOM
+        lanes = self.load(first * ATOM + np.arange(size), together * ATOM)
+        values = np.empty((self.observables, self.intervals + 1, size))
+        kept = self.monitors if self.keep_signals else 0
+        signals = np.empty((kept, self.intervals, size))
         jumps = np.zeros((self.channels, self.intervals + 1), dtype=np.int64)
-        norms = np.ones((self.intervals + 1, count * ATOM))
+        norms = np.ones((self.intervals + 1, size))
         for t in range(self.intervals + 1):
             if t:
                 self.integrator.advance(lanes, t - 1)
                 jumps[:, t] = lanes.tally.jumps
+                if kept:
+                    signals[:, t - 1] = taken(lanes)
             values[:, t], squares = self.measure(lanes)
             if not self.normalize:
                 norms[t] = squares
-        kept = self.n_traj - first * ATOM
         return Run(
-            values[..., :kept],
+            values[..., :present],
             jumps,
-            norms[:, :kept],
+            norms[:, :present],
             float(np.abs(norms - 1).max()),
             float(lanes.tally.residual[0]),
             Kept.of(lanes.tally) if self.keep_jumps else None,
+            signals[..., :present],
         )
+
+
+def _forms(dynamics: Dynamics) -> Quadratic | Linear:
+    """Return what measures the observables: of kets, or of density matrices."""
+    if isinstance(dynamics.initial, DensityMatrix):
+        return pack_linear(dynamics.observables, dynamics.initial.diagonal)
+    return pack_quadratic(dynamics.observables)
+
+
+def taken(lanes: Lanes) -> Floats:
+    """Return the signals since they were last taken, (monitors, n), and forget them."""
+    seen = lanes.signals[..., :1] if lanes.shared else lanes.signals
+    groups, monitors, width = seen.shape
+    signals = seen.transpose(1, 0, 2).reshape(monitors, groups * width).copy()
+    lanes.signals[:] = 0.0
+    return signals
 
 
 def _joined(one: Run, other: Run) -> Run:
@@ -219,6 +267,7 @@ def _joined(one: Run, other: Run) -> Run:
         max(one.norm_defect, other.norm_defect),
         max(one.residual, other.residual),
         Kept.joined([one.kept, other.kept]) if one.kept and other.kept else None,
+        np.concatenate([one.signals, other.signals], axis=-1),
     )
 
 
@@ -262,6 +311,7 @@ class Stack:
             sum(w * run.norms for w, run in zip(self.weights[0], runs, strict=True)),
             max(run.norm_defect for run in runs),
             max(run.residual for run in runs),
+            signals=runs[0].signals,
         )
 
 
@@ -272,6 +322,7 @@ def plan_of(
     seed: int,
     n_traj: int,
     keep_jumps: int = 0,
+    keep_signals: bool = False,
 ) -> Source:
     """Return what runs a lowered model by a scheme.
 
@@ -280,15 +331,16 @@ def plan_of(
     Raises
     ------
     SchemeMismatchError
-        If the scheme cannot integrate this model, or jumps are to be kept that it does
-        not have.
+        If the scheme cannot integrate this model, or jumps or signals are to be kept
+        that it does not have.
     """
     if not isinstance(scheme, Richardson):
         grid = grid_for(scheme, times)
-        return Plan.of(dynamics, grid, scheme, seed, n_traj, keep_jumps)
-    if keep_jumps:
+        return Plan.of(dynamics, grid, scheme, seed, n_traj, keep_jumps, keep_signals)
+    if keep_jumps or keep_signals:
+        argument = "keep_jumps" if keep_jumps else "keep_signals"
         raise SchemeMismatchError(
-            "`keep_jumps` must go with a scheme that has single trajectories, but "
+            f"`{argument}` must go with a scheme that has single trajectories, but "
             f"{scheme} extrapolates means; use Strang(dt=...)"
         )
     grid = grid_for(scheme, times)

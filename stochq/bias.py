@@ -106,7 +106,8 @@ def _affordable(dynamics: Dynamics, grid: StepGrid, scheme: Scheme) -> bool:
         products: float = 2 * polynomial
     else:
         local = sum(not is_diagonal(L) for L in dynamics.noise)
-        products = 2 + 8 * local + 40 * len(dynamics.jumps)
+        products = 2 + 8 * local + 40 * len(dynamics.jumps + dynamics.averaged)
+        products += 28 * len(dynamics.monitors)
     steps = 7 * sum(grid.counts)
     if _stepwise(scheme, dynamics):
         products += REBUILDING * (1 + len(dynamics.channels))

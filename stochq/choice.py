@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from stochq.arrays import Floats, as_times, whole_number
+from stochq.arrays import Floats, adjoint, as_times, whole_number
 from stochq.atoms import plan_of
 from stochq.bias import exact_step_bias, observable_ranges
 from stochq.envelopes import Sampled, evaluate
@@ -49,7 +49,9 @@ def _probed(dynamics: Dynamics, times: Floats) -> Floats:
 def _rate(dynamics: Dynamics) -> float:
     """Return a bound on how fast anything moves [1/time]."""
     rate = float(abs(dynamics.effective_hamiltonian).sum(axis=1).max(initial=0.0))
+    monitored = [m.operator for m in dynamics.monitors]
     squares = [abs(L) @ abs(L) for L in dynamics.noise]
+    squares += [abs(adjoint(c)) @ abs(c) for c in monitored]
     if squares:
         rate += float(sum(squares[1:], start=squares[0]).sum(axis=1).max())
     return max(rate, 1e-300)
@@ -182,6 +184,13 @@ def _structure(dynamics: Dynamics) -> list[str]:
         + (" with the drives" if dynamics.drives else "")
     )
     found.append(f"jumps: {len(dynamics.jumps)} operators")
+    if dynamics.monitors:
+        found.append(f"monitored: {len(dynamics.monitors)} operators")
+    if dynamics.mixed:
+        found.append(
+            f"states: density matrices of {dynamics.carried.dim} elements; "
+            f"{len(dynamics.averaged)} dissipators stay averaged"
+        )
     if dynamics.noise and has_flow(dynamics):
         flow_matrix = dynamics.effective_hamiltonian
         commutes = all(commute(flow_matrix, L) for L in dynamics.noise)
@@ -212,6 +221,8 @@ def _reason(scheme: Scheme, dynamics: Dynamics) -> str:
             "every factor has a closed form and averages have weak order 2; the norm "
             "grows, as raw Ito noise makes it"
         )
+    if dynamics.monitors:
+        return "monitors and everything else split, and averages have weak order 2"
     if isinstance(scheme, Strang):
         return (
             "every factor has a closed form, so each path stays on the unit sphere and "

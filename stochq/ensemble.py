@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from stochq.arrays import Floats, Ints, as_times, whole_number
+from stochq.arrays import Complexes, Floats, Ints, as_times, whole_number
 from stochq.atoms import Kept, plan_of
 from stochq.bias import doubted_step_bias, observable_ranges
 from stochq.choice import default_scheme
@@ -25,6 +25,7 @@ from stochq.parallel import checked_jobs, collect
 from stochq.records import JumpRecords
 from stochq.replay import Trajectory, checked_scheme, replay
 from stochq.schemes import Richardson, Scheme, TwoPoint
+from stochq.signals import complex_signal
 from stochq.strata import collect_strata, strata_of
 from stochq.streams import Purpose, child_seed, stream_key
 from stochq.structure import commute
@@ -78,6 +79,10 @@ class Ensemble:
         What integrated it.
     jump_records : JumpRecords or None
         The jumps of every trajectory, one by one, if `keep_jumps` asked for them.
+    signals : ndarray, shape (M, T - 1, n_traj), or None
+        With ``keep_signals``: the integral of dY over each interval between output
+        times, of every monitor and trajectory [sqrt(time)]. A heterodyne monitor has
+        two, its quadratures (see `complex_signal`).
     provenance : dict
         Versions, scheme, dt, unraveling, largest norm defect, wall time.
     """
@@ -96,6 +101,34 @@ class Ensemble:
     scheme: Scheme
     jump_records: JumpRecords | None
     provenance: Mapping[str, Any]
+    signals: Floats | None = None
+
+    @property
+    def signal_names(self) -> tuple[str, ...]:
+        """The dissipator that each monitor unravels, one name per signal."""
+        return tuple(monitor.name for monitor in self.dynamics.monitors)
+
+    def complex_signal(self, name: str) -> Complexes:
+        r"""Return the signals of heterodyne monitors as complex numbers.
+
+        .. math:: dZ = (dY_1 + i\, dY_2) / \sqrt 2
+            = \sqrt\eta\, \langle c \rangle\, dt + d\zeta
+
+        Parameters
+        ----------
+        name : str
+            The dissipator, unraveled by `Heterodyne()`.
+
+        Returns
+        -------
+        ndarray, shape (operators, T - 1, n_traj)
+
+        Raises
+        ------
+        ValueError
+            If signals were not kept, or the name is not that of heterodyne monitors.
+        """
+        return complex_signal(self.dynamics.monitors, self.signals, name)
 
     @property
     def n_traj(self) -> int:
@@ -217,19 +250,29 @@ def _deterministic(dynamics: Dynamics, n_times: int, unitary: bool) -> Any:
         mask[o, 0] = same
         if not unitary or dynamics.raw:
             continue
-        if not dynamics.noise and not dynamics.jumps:  # whatever drives it
-            mask[o] = pure
+        if not _is_random(dynamics):  # whatever drives it
+            mask[o] = pure or dynamics.mixed
             continue
         if same and commute(observable, generic):
-            mask[o] = (
-                not dynamics.jumps
-                or dynamics.one_body
-                or all(
-                    np.linalg.norm(observable @ ket - value * ket) <= 1e-12
-                    for ket, value in zip(kets, values, strict=True)
-                )
-            )
+            kicks = dynamics.one_body and set(dynamics.jump_kinds) <= {"kick"}
+            unseen = not dynamics.monitors and (kicks or not dynamics.jumps)
+            mask[o] = unseen or all(_is_eigenstate(observable, ket) for ket in kets)
     return mask
+
+
+def _is_random(dynamics: Dynamics) -> bool:
+    """Tell whether trajectories differ by more than their start."""
+    return bool(dynamics.noise or dynamics.jumps or dynamics.monitors)
+
+
+def _is_eigenstate(observable: Any, state: Any) -> bool:
+    """Tell whether a ket, or orbitals taken together, are an eigenstate.
+
+    What is conserved and measured has the same value in every trajectory only then.
+    """
+    u = state.reshape(state.shape[0], -1)
+    moved = observable @ u
+    return bool(np.linalg.norm(moved - u @ (u.conj().T @ moved)) <= 1e-12)
 
 
 def _generic_combination(dynamics: Dynamics) -> Any:
@@ -239,7 +282,8 @@ def _generic_combination(dynamics: Dynamics) -> Any:
     commutes with the combination only if it commutes with every one of them.
     """
     total = 0.0 * dynamics.hamiltonian
-    movers = (dynamics.hamiltonian, *dynamics.channels, *dynamics.jumps)
+    movers = [dynamics.hamiltonian, *dynamics.channels, *dynamics.jumps]
+    movers += [*dynamics.averaged, *(m.operator for m in dynamics.monitors)]
     for k, operator in enumerate(m for m in movers if m.nnz):
         size = float(np.abs(operator.data).max())
         total = total + (0.5 + (k + 1) * 0.6180339887498949 % 1.0) / size * operator
@@ -305,6 +349,7 @@ def simulate(
     progress: bool | None = None,
     stratified: bool = False,
     keep_jumps: int | None = None,
+    keep_signals: bool = False,
 ) -> Ensemble:
     r"""Average observables over trajectories of a model.
 
@@ -334,8 +379,9 @@ def simulate(
         step bias below a tenth of the standard error that is typical over the times
         (it may be more where an observable hardly fluctuates yet).
     unraveling : dict of str to Choice, optional
-        What the dissipators of each name become: `Jump()`, `UnitaryNoise()` or
-        `Kicks()`; by default jumps, and unitary noise in a one-body model.
+        What the dissipators of each name become: `Jump()`, `Homodyne()`,
+        `Heterodyne()`, `UnitaryNoise()`, `Kicks()`, `Projections()` or `Averaged()`; by
+        default jumps, and unitary noise in a one-body model.
     n_jobs : int, default 1
         Parallel threads, in joblib's convention (-1: all cores).
     batch : int, optional
@@ -353,6 +399,9 @@ def simulate(
         trajectory as ``ensemble.jump_records``. They take at most
         ``20 n_traj keep_jumps`` bytes, and 8 for every trajectory's number of jumps
         by each operator; while a batch runs, 12 for every jump it may have.
+    keep_signals : bool, default False
+        Keep the signals of monitors, integrated over the intervals between output
+        times, as `Ensemble.signals`: 8 bytes for each monitor, interval and trajectory.
 
     Returns
     -------
@@ -384,11 +433,16 @@ def simulate(
     scheme = checked_scheme(scheme)
     run_all = partial(collect, n_jobs=n_jobs, batch=batch, progress=progress)
     if stratified:
+        if keep_jumps or keep_signals:
+            raise SchemeMismatchError(
+                "`stratified` must go without keep_jumps and keep_signals, whose "
+                "trajectories would have unequal weights"
+            )
         strata = strata_of(dynamics, grid, n_traj)
         run = collect_strata(dynamics, grid, scheme, strata, seed, run_all)
     else:
-        keep = keep_jumps or 0
-        run = run_all(plan_of(dynamics, grid, scheme, seed, n_traj, keep))
+        keep = (keep_jumps or 0, keep_signals)
+        run = run_all(plan_of(dynamics, grid, scheme, seed, n_traj, *keep))
     return Ensemble(
         names=tuple(model.observables),
         times=grid,
@@ -403,6 +457,7 @@ def simulate(
         dynamics=dynamics,
         scheme=scheme,
         jump_records=_records(dynamics, grid, run.kept, keep_jumps),
+        signals=run.signals if keep_signals else None,
         provenance={
             "versions": dict(_version_items()),
             "scheme": repr(scheme),

@@ -44,6 +44,8 @@ class Collected:
         What a trajectory counts, at most, in the mean of all.
     kept : Kept or None
         The jumps of single trajectories, if asked for.
+    signals : ndarray, shape (monitors, T - 1, n)
+        Those that were kept.
     """
 
     moments: Moments
@@ -52,6 +54,7 @@ class Collected:
     mean_norm: Floats
     norm_defect: float
     residual: float
+    signals: Floats
     weight: float = 1.0
     kept: Kept | None = None
 
@@ -67,6 +70,7 @@ class _Part:
     norm_defect: float
     residual: float
     kept: Kept | None
+    signals: Floats
 
 
 def _run_part(source: Source, first: int, count: int) -> _Part:
@@ -87,7 +91,14 @@ def _statistics(run: Run, n_traj: int) -> _Part:
         for start in range(0, run.norms.shape[1], ATOM)
     ]
     return _Part(
-        atoms, means, run.jumps, norms, run.norm_defect, run.residual, run.kept
+        atoms,
+        means,
+        run.jumps,
+        norms,
+        run.norm_defect,
+        run.residual,
+        run.kept,
+        run.signals,
     )
 
 
@@ -162,5 +173,6 @@ def collect(
         mean_norm=norms.sum(axis=0) / moments.count,
         norm_defect=max(part.norm_defect for part in parts),
         residual=max(part.residual for part in parts),
+        signals=np.concatenate([part.signals for part in parts], axis=-1),
         kept=Kept.joined(kept) if kept else None,
     )

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from stochq.arrays import Complexes, Floats, Ints, as_times, whole_number
-from stochq.atoms import Plan
+from stochq.atoms import Plan, taken
 from stochq.choice import default_scheme
 from stochq.errors import ModelError, SchemeMismatchError
 from stochq.lowering import Dynamics, lower
@@ -18,6 +18,7 @@ from stochq.model import Model
 from stochq.schemes import Scheme
 from stochq.schemes.lanes import ATOM, Lanes
 from stochq.schemes.traits import path_grid
+from stochq.states import DensityMatrix
 from stochq.streams import normals_at
 from stochq.unravelings import Choice
 
@@ -41,7 +42,8 @@ class NoiseRecord:
     process : ndarray of int, shape (n,)
         The independent Wiener process it belongs to, numbered along the model's noise:
         one per operator where `rate` is given, two for a complex noise, and for a
-        `covariance` C = F F^T the columns of F, as many as C has rank.
+        `covariance` C = F F^T the columns of F, as many as C has rank. Those of the
+        monitors follow.
     increment : ndarray, shape (n,)
         Delta W, of variance ``stop - start`` [sqrt(time)].
     """
@@ -99,11 +101,12 @@ class Trajectory:
         The O observables.
     times : ndarray, shape (T,) [time]
         Output times.
-    states : ndarray, shape (T, d), or (T, sites, particles) for orbitals
-        The state as it was integrated: between jumps its norm falls, explicit schemes
-        do not keep it at all.
+    states : ndarray, shape (T, d), (T, sites, particles) for orbitals, or (T, d, d)
+        The state as it was integrated, a density matrix where something stays averaged
+        or is seen in part: between jumps its norm falls, explicit schemes do not keep
+        it at all. In a one-body model the matrix is ``U U^dag / N``.
     norms : ndarray, shape (T,)
-        <psi|psi>.
+        <psi|psi>, or Tr(rho).
     expectations : ndarray, shape (O, T)
         Expectation values as they enter the ensemble's means.
     noise : NoiseRecord
@@ -111,6 +114,10 @@ class Trajectory:
     jumps : ndarray of (time, channel), shape (n,)
         When it jumped, ``jumps["time"]`` [time], and by which operator,
         ``jumps["channel"]``.
+    signals : ndarray, shape (monitors, T - 1)
+        The integral of every monitor's dY over each interval [sqrt(time)].
+    signal_names : tuple of str
+        The dissipator that each monitor unravels.
     seed, index : int
         Its address.
     scheme : Scheme
@@ -124,6 +131,8 @@ class Trajectory:
     expectations: Floats
     noise: NoiseRecord
     jumps: npt.NDArray[Any]
+    signals: Floats
+    signal_names: tuple[str, ...]
     seed: int
     index: int
     scheme: Scheme
@@ -177,6 +186,11 @@ def _jumps(lanes: Lanes, lane: int, count: int) -> npt.NDArray[Any]:
 def _state(lanes: Lanes, lane: int, dynamics: Dynamics) -> Complexes:
     """Return the state of one trajectory in the model's whole basis."""
     x = lanes.x[0, 0] + 1j * lanes.x[0, 1]
+    if isinstance(carried := dynamics.carried.initial, DensityMatrix):
+        dim, rho = dynamics.model.dim, carried.matrix(x[:, lane])
+        matrix = np.zeros((dim, dim), dtype=np.complex128)
+        matrix[np.ix_(dynamics.basis, dynamics.basis)] = rho
+        return matrix
     mine = x if dynamics.one_body else x[:, lane]
     whole = np.zeros((dynamics.model.dim, *mine.shape[1:]), dtype=np.complex128)
     whole[dynamics.basis] = mine
@@ -204,15 +218,16 @@ def replay(
         )
     grid = path_grid(scheme, times, path_dt)
     plan = Plan.of(dynamics, grid, scheme, seed, index + 1, room)
-    if dynamics.one_body:
+    if plan.state.one_body:
         numbers, lane = np.array([index], dtype=np.int64), 0
     else:
         numbers, lane = np.arange(ATOM) + index // ATOM * ATOM, index % ATOM
     lanes = plan.load(numbers)
-    states, values, norms = [], [], []
+    states, values, norms, signals = [], [], [], []
     for t in range(times.size):
         if t:
             plan.integrator.advance(lanes, t - 1)
+            signals.append(taken(lanes)[:, lane])
         found, squares = plan.measure(lanes)
         states.append(_state(lanes, lane, dynamics))
         values.append(found[:, lane])
@@ -228,6 +243,8 @@ def replay(
         expectations=np.array(values).T,
         noise=_record(plan, seed, index),
         jumps=_jumps(lanes, lane, jumped),
+        signals=np.array(signals).reshape(times.size - 1, -1).T,
+        signal_names=tuple(m.name for m in dynamics.monitors),
         seed=seed,
         index=index,
         scheme=scheme,

@@ -27,7 +27,7 @@ from stochq.lowering import Dynamics
 from stochq.moments import Moments
 from stochq.parallel import Collected
 from stochq.schemes import Scheme
-from stochq.states import Kets, Orbitals
+from stochq.states import Kets
 from stochq.streams import child_seed
 
 __all__ = ["Stratum", "collect_strata", "no_jump_branch", "strata_of"]
@@ -174,7 +174,7 @@ def strata_of(dynamics: Dynamics, times: Floats, n_traj: int) -> list[Stratum]:
     """
     initial = dynamics.initial
     splits = _splits_off_jumps(dynamics)
-    if isinstance(initial, Orbitals) or (initial.pure and not splits):
+    if not isinstance(initial, Kets) or (initial.pure and not splits):
         raise SchemeMismatchError(
             "`stratified` must have a mixed initial state of kets, or jumps without "
             "noise, but this model has neither"
@@ -269,6 +269,7 @@ def _together(
         mean_norm=np.sum([r.moments.count * r.mean_norm for _, r in runs], 0) / count,
         norm_defect=max(run.norm_defect for _, run in runs),
         residual=max(run.residual for _, run in runs),
+        signals=runs[0][1].signals,
         weight=reach * count,
     )
 

@@ -21,6 +21,7 @@ from scipy.sparse.csgraph import connected_components
 from stochq.arrays import Complexes, Floats, Ints, Operator
 
 __all__ = [
+    "Linear",
     "NoiseFactors",
     "Quadratic",
     "Sparse",
@@ -30,6 +31,7 @@ __all__ = [
     "is_diagonal",
     "noise_factors",
     "pack",
+    "pack_linear",
     "pack_quadratic",
     "spectrum_of",
 ]
@@ -56,6 +58,15 @@ class Quadratic(NamedTuple):
     ptr: Ints
     row: Ints
     column: Ints
+    re: Floats
+    im: Floats
+
+
+class Linear(NamedTuple):
+    """Rows that give Tr(O rho) from the elements of rho; the last gives the trace."""
+
+    ptr: Ints
+    element: Ints
     re: Floats
     im: Floats
 
@@ -115,6 +126,19 @@ def pack_quadratic(observables: Sequence[Operator]) -> Quadratic:
         column,
         np.ascontiguousarray(data.real, dtype=np.float64),
         np.ascontiguousarray(data.imag, dtype=np.float64),
+    )
+
+
+def pack_linear(rows: Sequence[Operator], diagonal: Ints) -> Linear:
+    """Return rows of shape (1, n), and that of the trace, for a kernel."""
+    trace = np.zeros((1, rows[0].shape[1]))
+    trace[0, diagonal] = 1.0
+    packed = pack([*rows, sp.csr_array(trace)])
+    return Linear(
+        packed.indptr,
+        packed.indices,
+        np.ascontiguousarray(packed.data.real),
+        np.ascontiguousarray(packed.data.imag),
     )
 
 

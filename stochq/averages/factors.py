@@ -7,18 +7,20 @@ from dataclasses import replace
 
 import numpy as np
 
-from stochq.arrays import Floats
+from stochq.arrays import Floats, Operator
 from stochq.averages.maps import (
     AveragedStep,
     Map,
     Spectrum,
     compose,
+    measured,
     semigroup,
     unitary,
 )
 from stochq.lowering import Dynamics
 from stochq.schemes import RandomOrder, Scheme
 from stochq.schemes.flow import flow_generator, propagators
+from stochq.schemes.monitored_orbitals import monitored_groups
 from stochq.schemes.splitting import has_flow
 
 __all__ = ["Factors", "strang_step", "swept_step"]
@@ -30,6 +32,9 @@ class Factors:
     def __init__(self, dynamics: Dynamics) -> None:
         self.dynamics = dynamics
         self.groups = dynamics.groups
+        self._watched = monitored_groups(dynamics)
+        self.count = len(self.groups) + len(self._watched)
+        self._monitored: dict[tuple[int, float], list[Map]] = {}
         self._spectra = [Spectrum.of(operator) for operator in dynamics.channels]
         self._flows: dict[float, list[Map]] = {}
 
@@ -46,12 +51,14 @@ class Factors:
     def _flow(self, duration: float) -> list[Map]:
         if not has_flow(self.dynamics):
             return []
-        if self.dynamics.jumps:
+        if self.dynamics.jumps or self.dynamics.averaged:
             return [semigroup(self.dynamics, duration)]
         return [unitary(propagators(flow_generator(self.dynamics), [duration])[0])]
 
     def group(self, number: int, duration: float, row: Floats) -> list[Map]:
         """Return the averaged factor of one group for a row of the table."""
+        if number >= len(self.groups):
+            return self.monitor(number - len(self.groups), duration)
         drives = len(self.dynamics.drives)
         members, strength = self.groups[number], self.dynamics.strengths(row)
         maps = [
@@ -65,15 +72,35 @@ class Factors:
             return maps + [spectrum.dephasing(duration) for spectrum in spectra]
         return maps + self._dephasing(noise, strength, duration)
 
+    def monitor(self, number: int, duration: float) -> list[Map]:
+        """Return the averaged factor of what is monitored at a time."""
+        if (number, duration) not in self._monitored:
+            made = self._modes if self.dynamics.one_body else self._operator
+            self._monitored[number, duration] = made(number, duration)
+        return self._monitored[number, duration]
+
+    def _operator(self, number: int, duration: float) -> list[Map]:
+        """Return the averaged factor of one monitored operator."""
+        return [measured(self.dynamics.monitors[number], duration)]
+
+    def _modes(self, number: int, duration: float) -> list[Map]:
+        """Return that of modes of orbitals, which is that of white noise |kappa| n."""
+        sizes = {m.number: _size(m.operator) for m in self.dynamics.monitors}
+        modes = [Spectrum.of(sizes[k]) for k in self._watched[number]]
+        return self._decays([(mode, duration) for mode in modes])
+
     def _dephasing(
         self, noise: Sequence[int], strength: Sequence[float], duration: float
     ) -> list[Map]:
-        """Return the averaged factors of independent channels, diagonal ones as one."""
+        """Return the averaged factors of independent channels."""
+        pairs = [(self._spectra[j], strength[j] ** 2 * duration) for j in noise]
+        return self._decays(pairs)
+
+    def _decays(self, pairs: Sequence[tuple[Spectrum, float]]) -> list[Map]:
+        """Return the dephasing of channels by their variances, diagonal ones as one."""
         maps: list[Map] = []
         diagonal = []
-        for j in noise:
-            variance = strength[j] ** 2 * duration
-            spectrum = self._spectra[j]
+        for spectrum, variance in pairs:
             if spectrum.vectors is not None:
                 maps.append(spectrum.dephasing(variance))
             else:
@@ -89,9 +116,15 @@ class Factors:
         return [m for g in order for m in self.group(g, duration, row)]
 
 
+def _size(c: Operator) -> Operator:
+    """Return |kappa| v v^dag for c = kappa v v^dag."""
+    trace = c.diagonal().sum()
+    return (abs(trace) / trace) * c
+
+
 def strang_step(parts: Factors, h: float, row: Floats) -> AveragedStep:
     """Return the averaged Strang step."""
-    order = list(range(len(parts.groups)))
+    order = list(range(parts.count))
     start, link = parts.flow(0.5 * h, row), parts.flow(h, row)
     if not order:
         return AveragedStep([], link, [])

@@ -6,9 +6,12 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
+import scipy.sparse as sp
 
 from stochq.arrays import Complexes, Floats, Operator
 from stochq.lowering import Dynamics
+from stochq.lowering.dissipators import Monitor
+from stochq.schemes.monitors import ket_terms, matrix_terms, moment
 from stochq.structure import is_diagonal
 
 __all__ = [
@@ -17,6 +20,7 @@ __all__ = [
     "Spectrum",
     "compose",
     "conjugate",
+    "measured",
     "mixture",
     "semigroup",
     "unitary",
@@ -70,9 +74,11 @@ def unitary(matrix: Operator) -> Map:
 
 
 def semigroup(dynamics: Dynamics, duration: float) -> Map:
-    """Return rho -> exp(t L) rho for the Hamiltonian and the jumps, by Taylor steps."""
-    effective = dynamics.effective_hamiltonian.toarray()
-    jumps = [c.toarray() for c in dynamics.jumps]
+    """Return rho -> exp(t L) rho for what is not noise, by Taylor steps."""
+    jumps = [c.toarray() for c in (*dynamics.jumps, *dynamics.averaged)]
+    jumps += [c.toarray() for c in _other_outcomes(dynamics)]
+    losses = sum((c.conj().T @ c for c in jumps), start=0.0)
+    effective = (dynamics.hamiltonian + 1j * dynamics.gain).toarray() - 0.5j * losses
 
     def generator(rho: Complexes) -> Complexes:
         half = -1j * _product(effective, rho)
@@ -101,6 +107,18 @@ def semigroup(dynamics: Dynamics, duration: float) -> Map:
         return rho
 
     return advance
+
+
+def _other_outcomes(dynamics: Dynamics) -> list[Operator]:
+    """Return sqrt(r) (1 - P) for the projections of orbitals, which are sqrt(r) P."""
+    if not dynamics.one_body:
+        return []
+    one = sp.eye_array(dynamics.dim, format="csr", dtype=np.complex128)
+    return [
+        np.sqrt((abs(c) ** 2).sum()) * one - c
+        for c, kind in zip(dynamics.jumps, dynamics.jump_kinds, strict=True)
+        if kind == "projection"
+    ]
 
 
 def _rotated(vectors: Complexes, factor: Any) -> Map:
@@ -136,6 +154,26 @@ class Spectrum(NamedTuple):
     def turn(self, angle: float) -> Map:
         """Return rho -> exp(-i x L) rho exp(i x L)."""
         return self.map(np.exp(-1j * angle * (self.values[:, None] - self.values)))
+
+
+def measured(monitor: Monitor, duration: float) -> Map:
+    """Return what one monitored factor averages to, outcomes forgotten."""
+    if monitor.efficiency == 1:
+        terms = [term.toarray() for term in ket_terms(monitor.operator, duration)]
+        nodes, weights = np.polynomial.hermite_e.hermegauss(len(terms))
+        weights = weights / weights.sum()  # exact for the products of two terms
+        operators = [
+            sum(x**n * term for n, term in enumerate(terms)) for x in nodes.tolist()
+        ]
+        return mixture(list(zip(weights.tolist(), operators, strict=True)))
+    terms = matrix_terms(monitor, duration)
+    mean = sum(moment(n) * term for n, term in enumerate(terms))
+
+    def advance(rho: Complexes) -> Complexes:
+        vectors = rho.reshape(rho.shape[0], -1).T
+        return np.ascontiguousarray((mean @ vectors).T).reshape(rho.shape)
+
+    return advance
 
 
 def compose(factors: Sequence[Map]) -> Map:

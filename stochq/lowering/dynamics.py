@@ -12,6 +12,7 @@ from stochq.arrays import Floats, Ints, Operator, adjoint, summed
 from stochq.envelopes import Envelope, evaluate, step_averages
 from stochq.errors import ModelError
 from stochq.lowering.dissipators import JumpKind, Monitor
+from stochq.lowering.lifted import lifted
 from stochq.model import Model
 from stochq.states import State
 from stochq.structure import commuting_groups
@@ -76,6 +77,9 @@ class Dynamics:
     basis : ndarray of int, shape (d,)
         The basis states of the model that can be reached; all matrices above are
         restricted to them.
+    lifted : bool
+        Whether the matrices act on density matrices as vectors; H then has the losses
+        of jumps and all of the averaged dissipators in it.
     """
 
     model: Model
@@ -97,6 +101,7 @@ class Dynamics:
     initial: State
     observables: tuple[Operator, ...]
     basis: Ints
+    lifted: bool = False
 
     @property
     def dim(self) -> int:
@@ -112,6 +117,11 @@ class Dynamics:
     def mixed(self) -> bool:
         """Whether the state of a trajectory is a density matrix."""
         return bool(self.averaged) or any(m.efficiency < 1 for m in self.monitors)
+
+    @cached_property
+    def carried(self) -> Dynamics:
+        """What is integrated: itself or, for density matrices, lifted."""
+        return lifted(self) if self.mixed and not self.lifted else self
 
     @property
     def time_dependent(self) -> bool:
@@ -141,8 +151,14 @@ class Dynamics:
 
     @property
     def effective_hamiltonian(self) -> Operator:
-        """H - (i/2) sum c^dag c + i gain, which carries psi between the noise."""
-        losses = [-0.5j * (adjoint(c) @ c) for c in self.jumps]
+        """H - (i/2) sum c^dag c + i gain, which carries psi between the noise.
+
+        The sum is over jumps and averaged dissipators.
+        """
+        if self.lifted:
+            return self.hamiltonian
+        dissipative = (*self.jumps, *self.averaged)
+        losses = [-0.5j * (adjoint(c) @ c) for c in dissipative]
         return summed(self.hamiltonian, [*losses, 1j * self.gain])
 
     @property

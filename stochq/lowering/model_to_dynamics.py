@@ -7,13 +7,12 @@ from dataclasses import replace
 from typing import Any, get_args
 
 import numpy as np
-import scipy.sparse as sp
-from scipy.sparse.csgraph import connected_components
 
-from stochq.arrays import Ints, Operator, summed
+from stochq.arrays import Operator, summed
 from stochq.errors import ModelError
 from stochq.lowering.dissipators import Unraveled, unravel
 from stochq.lowering.dynamics import Dynamics
+from stochq.lowering.lifted import reachable
 from stochq.lowering.noise import (
     Channel,
     distinct_functions,
@@ -22,7 +21,6 @@ from stochq.lowering.noise import (
     process_count,
 )
 from stochq.model import Model
-from stochq.states import State
 from stochq.unravelings import Choice, Jump, UnitaryNoise, described
 
 __all__ = ["lower"]
@@ -115,12 +113,14 @@ def lower(model: Model, unraveling: Mapping[Any, Choice] | None = None) -> Dynam
     first = process_count(noise)
     noise += [Channel(L, f, {first + k: 1.0}) for k, (L, f) in enumerate(parts.noise)]
     hamiltonian = summed(model.hamiltonian, parts.hamiltonian)
-    monitors = [m for m in parts.monitors if _is_nonzero(m.operator)]
+    first = process_count(noise)
+    monitors = [m._replace(number=first + k) for k, m in enumerate(parts.monitors)]
+    monitors = [m for m in monitors if _is_nonzero(m.operator)]
     movers = [hamiltonian, *(H for H, _ in model.drives)]
     movers += [channel.operator for channel in noise] + parts.averaged
     movers += [jump.operator for jump in parts.jumps]
     movers += [monitor.operator for monitor in monitors]
-    basis = _reachable(model.initial, movers)
+    basis = reachable(model.initial.support, movers)
 
     def cut(operator: Operator) -> Operator:
         return operator if basis.size == model.dim else operator[basis][:, basis]
@@ -163,18 +163,6 @@ def lower(model: Model, unraveling: Mapping[Any, Choice] | None = None) -> Dynam
         observables=tuple(cut(o) for o in model.observables.values()),
         basis=basis,
     )
-
-
-def _reachable(initial: State, movers: Sequence[Operator]) -> Ints:
-    """Return the basis states that a trajectory can ever occupy, ascending.
-
-    A chain that starts with two excitations never leaves their sector, whatever space
-    its matrices were written in.
-    """
-    graph = summed(abs(movers[0]), [abs(m) for m in movers[1:]])
-    graph = sp.csr_array(graph + graph.conj().T)
-    _, label = connected_components(graph, directed=False)
-    return np.flatnonzero(np.isin(label, label[initial.support]))
 
 
 def _is_nonzero(operator: Any) -> bool:

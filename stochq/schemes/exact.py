@@ -46,6 +46,7 @@ class Exact:
         strong_commuting=np.inf,
         jumps=True,
         unitary=True,
+        monitors=True,
     )
 
     @property
@@ -56,9 +57,11 @@ class Exact:
     @staticmethod
     def handles(dynamics: Dynamics) -> bool:
         """Tell whether there is no noise, or all factors of the model commute."""
-        if dynamics.monitors or dynamics.averaged:
+        dynamics = dynamics.carried
+        if dynamics.monitors:
             return False
-        if dynamics.time_dependent and (dynamics.noise or dynamics.one_body):
+        lifted = dynamics.one_body or dynamics.lifted
+        if dynamics.time_dependent and (dynamics.noise or lifted):
             return False
         if not dynamics.noise:
             return True
@@ -77,9 +80,10 @@ class Exact:
         """
         if not self.handles(dynamics):
             raise SchemeMismatchError(
-                "Exact() must have a model without noise, or a constant one whose "
-                "parts commute, but this one has others; use Strang(dt=...)"
+                "Exact() must have a model without noise and monitors, or a constant "
+                "one whose parts commute, but this one has others; use Strang(dt=...)"
             )
+        dynamics = dynamics.carried
         program = program_of([Entry(FLOW)])
         if dynamics.noise:
             program = symmetric_program(*merged_outside(dynamics, 1))

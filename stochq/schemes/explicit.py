@@ -39,7 +39,7 @@ from stochq.schemes.noise import (
     step_draws,
     wiener_processes,
 )
-from stochq.schemes.traits import StepGrid
+from stochq.schemes.traits import StepGrid, refuse_monitors
 from stochq.streams import Purpose, stream_key, uniform_pair
 
 __all__ = ["Explicit", "Recipe", "prepare_explicit", "refuse_jumps", "refuse_raw_ito"]
@@ -168,18 +168,24 @@ class Explicit:
 
 
 def refuse_jumps(scheme: Any, dynamics: Dynamics) -> None:
-    """Raise for a model with jumps.
+    """Raise for a model with jumps or monitors.
 
     Raises
     ------
     SchemeMismatchError
-        If the model has jumps.
+        If the model has jumps, monitors or density matrices.
     """
+    refuse_monitors(scheme, dynamics)
     if dynamics.jumps:
         raise SchemeMismatchError(
             f"{type(scheme).__name__} must have a model without jumps, but "
             f"{sorted(set(dynamics.jump_names))} jump; use Strang(dt=...), or "
             "UnitaryNoise() for them"
+        )
+    if dynamics.one_body and dynamics.monitors:
+        raise SchemeMismatchError(
+            f"{type(scheme).__name__} must have orbitals that are not monitored, but "
+            f"{sorted({m.name for m in dynamics.monitors})} are; use Strang(dt=...)"
         )
 
 

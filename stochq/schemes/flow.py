@@ -54,9 +54,8 @@ class JumpFlow(NamedTuple):
     ``channels`` counts the jump operators; ``total`` is their rate where it does not
     depend on the state, else -1; ``right``, ``left`` and ``gram`` are R, R^-1 and
     R^dag R; ``jumps`` and ``rates`` stack the c and the c^dag c; ``ladder`` stacks
-    the propagators, D is ``duration``. ``weights`` are the rates of kicks that do not
-    depend on the state; where the flow is ``diagonal``, the c take each basis state to
-    ``target``, times ``factor``, at the rate ``strength``, with
+    the propagators, D is ``duration``. Where the flow is ``diagonal``, the c take each
+    basis state to ``target``, times ``factor``, at the rate ``strength``, with
     ``frequency`` E / 2 pi and ``decay``.
     """
 
@@ -70,7 +69,6 @@ class JumpFlow(NamedTuple):
     gram: Sparse
     jumps: Sparse
     rates: Sparse
-    weights: Floats
     ladder: Sparse
     duration: float
     target: Ints
@@ -219,7 +217,7 @@ def flow_propagators(dynamics: Dynamics, durations: Sequence[float]) -> list[Ope
     Flows that keep the norm have several copies, as many as stay small.
     """
     matrices = propagators(flow_generator(dynamics), durations)
-    still = not flow_generator(dynamics).nnz
+    still = dynamics.lifted or not flow_generator(dynamics).nnz
     if still or (dynamics.jumps and not dynamics.one_body) or dynamics.raw:
         return matrices
     elements = sum(matrix.nnz for matrix in matrices)
@@ -231,7 +229,7 @@ def flow_propagators(dynamics: Dynamics, durations: Sequence[float]) -> list[Ope
 
 
 def flow_generator(dynamics: Dynamics) -> Operator:
-    """Return H_eff; kicks of orbitals keep the norm, so there it is H."""
+    """Return H_eff; what events take off orbitals is put back, so there it is H."""
     if dynamics.one_body:
         return dynamics.hamiltonian
     return dynamics.effective_hamiltonian
@@ -251,7 +249,6 @@ def no_jumps(duration: float) -> JumpFlow:
         gram=nothing,
         jumps=nothing,
         rates=nothing,
-        weights=np.zeros(0),
         ladder=nothing,
         duration=duration,
         target=np.zeros((0, 0), dtype=np.int64),
@@ -263,11 +260,14 @@ def no_jumps(duration: float) -> JumpFlow:
 
 
 def jump_flow(dynamics: Dynamics, duration: float) -> JumpFlow:
-    """Return the flow of a lowered model for steps of at most `duration`."""
-    if not dynamics.jumps:
+    """Return the flow of a lowered model for steps of at most `duration`.
+
+    Events of orbitals are not its business.
+    """
+    if not dynamics.jumps or dynamics.one_body or dynamics.lifted:
         return no_jumps(duration)
     generator = flow_generator(dynamics)
-    found = None if dynamics.one_body else monomials(generator, dynamics.jumps)
+    found = monomials(generator, dynamics.jumps)
     target, factor = found or (np.zeros((0, 0), np.int64), np.zeros((0, 0), complex))
     energies, right, left, condition = eigenbasis(generator)
     spectral = condition < CONDITION_LIMIT
@@ -280,14 +280,13 @@ def jump_flow(dynamics: Dynamics, duration: float) -> JumpFlow:
         channels=len(dynamics.jumps),
         diagonal=found is not None,
         spectral=spectral,
-        total=-1.0 if dynamics.one_body else total_rate(dynamics),
+        total=total_rate(dynamics),
         energies=energies,
         right=pack(right),
         left=pack(left),
         gram=pack(adjoint(right) @ right),
         jumps=pack(dynamics.jumps),
         rates=pack(rates),
-        weights=np.array([float(r.diagonal().real.mean()) for r in rates]),
         ladder=pack(ladder),
         duration=duration,
         target=target,

@@ -171,72 +171,9 @@ def _carry(flow, v, start, duration, clock, draw, key, trajectory, work, tally):
 
 
 @kernel
-def _kick(  # noqa: C901
-    flow, x, start, duration, step, first_row, clock, draws, key, trajectory, y, tally
-):
-    """Carry all lanes of one trajectory through `duration` with its kicks.
-
-    Kicks come at the total rate Gamma whatever the state, so the waiting time is
-    -ln(u) / Gamma; ``clock`` keeps exp(-Gamma t) for the part not yet used up.
-    """
-    dim, lanes = x.shape[1], x.shape[2]
-    total = 0.0
-    for k in range(flow.channels):
-        total += flow.weights[k]
-    left = duration
-    while True:
-        wait = -np.log(clock[0]) / total
-        if wait >= left:
-            break
-        _rotate(flow, x, wait, y)
-        uniform, fresh = uniform_pair(key, trajectory[0], draws[0])
-        passed = 0.0
-        chosen = flow.channels - 1
-        for k in range(flow.channels):
-            passed += flow.weights[k]
-            if passed > uniform * total:
-                chosen = k
-                break
-        count_jump(tally, trajectory[0], chosen, start + (duration - left) + wait)
-        apply_matrix(flow.jumps, chosen * dim, x, y)
-        scale = 1.0 / np.sqrt(flow.weights[chosen])
-        for i in range(dim):
-            for w in range(lanes):
-                x[0, i, w] = scale * y[0, i, w]
-                x[1, i, w] = scale * y[1, i, w]
-        for w in range(lanes):
-            clock[w] = fresh
-            draws[w] += 1
-        left -= wait
-    if left == duration:
-        apply_matrix(step, first_row, x, y)
-        copy(y, x)
-    else:
-        _rotate(flow, x, left, y)
-    used = np.exp(total * left)
-    for w in range(lanes):
-        clock[w] *= used
-
-
-@kernel
-def _rotate(flow, x, t, y):
-    """Replace x by R exp(-i Lambda t) R^-1 x for real energies."""
-    dim, lanes = x.shape[1], x.shape[2]
-    first_row = 0 * dim  # a plain 0 would be compiled as another type
-    apply_matrix(flow.left, first_row, x, y)
-    for k in range(dim):
-        phase = np.exp(-1j * flow.energies[k].real * t)
-        for w in range(lanes):
-            a, b = y[0, k, w], y[1, k, w]
-            y[0, k, w] = phase.real * a - phase.imag * b
-            y[1, k, w] = phase.real * b + phase.imag * a
-    apply_matrix(flow.right, first_row, y, x)
-
-
-@kernel
 def flow_lanes(
-    flow, x, shared, start, duration, step, first_row, clock, draws, key, trajectory,
-    y, square, work, tally,
+    flow, x, start, duration, step, first_row, clock, draws, key, trajectory, y,
+    square, work, tally,
 ):  # fmt: skip
     """Carry a group of lanes through the flow from `start` on, jumps included.
 
@@ -244,12 +181,6 @@ def flow_lanes(
     whose norm stays above their clock need nothing else; the others are carried from
     jump to jump one by one.
     """
-    if flow.channels > 0 and shared:
-        _kick(
-            flow, x, start, duration, step, first_row, clock, draws, key, trajectory, y,
-            tally,
-        )  # fmt: skip
-        return
     dim, lanes = x.shape[1], x.shape[2]
     apply_matrix(step, first_row, x, y)
     if flow.channels > 0:

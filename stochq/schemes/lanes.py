@@ -8,7 +8,7 @@ is an orbital matrix with one column.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
@@ -25,7 +25,7 @@ from stochq.streams import (
     stream_key,
     uniform_pair,
 )
-from stochq.structure import Quadratic
+from stochq.structure import Linear, Quadratic
 
 __all__ = [
     "ATOM",
@@ -116,6 +116,8 @@ class Lanes:
         Whether all lanes of a group are one trajectory.
     tally : Tally
         Jumps so far and the accuracy of their times.
+    signals : ndarray, shape (G, monitors, W)
+        Integrals of dY since they were last set to zero.
     """
 
     x: Floats
@@ -125,6 +127,7 @@ class Lanes:
     shared: bool
     tally: Tally
     position: int = 0
+    signals: Floats = field(default_factory=lambda: np.zeros((0, 0, 0)))
 
 
 @kernel
@@ -342,11 +345,35 @@ def _measure(x, forms, normalize, shared, out, norms):
             norms[g] /= lanes
 
 
-def measure(lanes: Lanes, forms: Quadratic, normalize: bool) -> tuple[Floats, Floats]:
-    """Return the expectation values (O, n) and squared norms (n,) of n trajectories."""
+@kernel
+def _measure_rows(x, forms, out):
+    """Write Tr(O rho), and at last Tr(rho), of every lane into out (O + 1, n)."""
+    lanes = x.shape[3]
+    for g in range(x.shape[0]):
+        begin = g * lanes
+        for o in range(out.shape[0]):
+            for w in range(lanes):
+                out[o, begin + w] = 0.0
+            for p in range(forms.ptr[o], forms.ptr[o + 1]):
+                i, a, b = forms.element[p], forms.re[p], forms.im[p]
+                for w in range(lanes):
+                    out[o, begin + w] += a * x[g, 0, i, w] - b * x[g, 1, i, w]
+
+
+def measure(
+    lanes: Lanes, forms: Quadratic | Linear, normalize: bool
+) -> tuple[Floats, Floats]:
+    """Return the expectation values (O, n) and squared norms (n,) of n trajectories.
+
+    Density matrices have traces in place of squared norms.
+    """
     groups, _, _, width = lanes.x.shape
     count = groups if lanes.shared else groups * width
     out = np.empty((forms.ptr.size - 1, count))
+    if isinstance(forms, Linear):
+        _measure_rows(lanes.x, forms, out)
+        values, traces = out[:-1], out[-1]
+        return values / traces if normalize else values, traces
     norms = np.empty(count)
     _measure(lanes.x, forms, normalize, lanes.shared, out, norms)
     return out, norms

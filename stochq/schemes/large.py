@@ -13,13 +13,14 @@ from typing import Any, NamedTuple
 from stochq.lowering import Dynamics
 from stochq.schemes.lanes import Lanes
 from stochq.schemes.methods import Method, flow_method
-from stochq.schemes.noise import Draw, scratch_for
+from stochq.schemes.noise import Draw, Scratch, scratch_for
 from stochq.schemes.series import Series, taylor_series
 from stochq.schemes.splitting import (
     FLOW,
     NOTHING,
     Program,
     Splitting,
+    monitored_factor,
     prepare_parts,
     prepare_splitting,
     stochastic_factor,
@@ -34,6 +35,7 @@ class _Factor(NamedTuple):
     """One factor of an interval: what acts, for how long, and in which step."""
 
     factor: int
+    halved: bool
     duration: float
     step: int
     elapsed: float
@@ -57,31 +59,40 @@ class SeriesSplitting:
 
     def advance(self, lanes: Lanes, interval: int) -> None:
         """Carry all lanes through one interval between output times."""
-        parts, end = self.parts, lanes.position
-        start = float(parts.grid.start[interval])
-        cell = parts.grid.cell(interval)
+        grid, end = self.parts.grid, lanes.position
         for g in range(len(lanes.x)):
-            x, owners = lanes.x[g], lanes.trajectory[g]
-            scratch = scratch_for(parts.wiener, x.shape[2], lanes.position)
+            scratch = scratch_for(self.parts.wiener, lanes.x.shape[3], lanes.position)
             for item in self._factors(interval):
-                if item.factor == FLOW:
-                    taylor_lanes(
-                        self.series, x, start + item.elapsed, item.duration,
-                        lanes.clock[g], lanes.draws[g], parts.keys.jumps, owners,
-                        lanes.tally,
-                    )  # fmt: skip
-                else:
-                    stochastic_factor(
-                        parts.factors, parts.wiener, item.factor, item.duration,
-                        item.step, cell, owners, x, scratch, parts.program.two_point,
-                    )  # fmt: skip
+                self._apply(item, lanes, g, interval, scratch)
             end = int(scratch.cursor[0])
-        if cell > 0.0:
-            end = (
-                lanes.position
-                + parts.grid.counts[interval] * parts.grid.cells[interval]
-            )
+        if grid.cells[interval]:
+            end = lanes.position + grid.counts[interval] * grid.cells[interval]
         lanes.position = end
+
+    def _apply(
+        self, item: _Factor, lanes: Lanes, g: int, interval: int, scratch: Scratch
+    ) -> None:
+        """Apply one factor to one group of lanes."""
+        parts, x, owners = self.parts, lanes.x[g], lanes.trajectory[g]
+        grid, cell = parts.grid, parts.grid.cell(interval)
+        m = item.factor - (parts.factors.group_ptr.size - 1)
+        if item.factor == FLOW:
+            taylor_lanes(
+                self.series, x, float(grid.start[interval]) + item.elapsed,
+                item.duration, lanes.clock[g], lanes.draws[g], parts.keys.jumps, owners,
+                lanes.tally,
+            )  # fmt: skip
+        elif m < 0:
+            stochastic_factor(
+                parts.factors, parts.wiener, item.factor, item.duration, item.step,
+                cell, owners, x, scratch, parts.program.two_point,
+            )  # fmt: skip
+        else:
+            row = 2 * (m * len(grid.lengths) + grid.kind[interval]) + int(item.halved)
+            monitored_factor(
+                parts.monitors, parts.wiener, item.factor, row * parts.monitors.terms,
+                item.duration, item.step, cell, owners, x, lanes.signals[g][m], scratch,
+            )  # fmt: skip
 
     def _factors(self, interval: int) -> Iterator[_Factor]:
         """Yield the factors of an interval in their order."""
@@ -98,7 +109,8 @@ class SeriesSplitting:
                     continue
                 outer = o == last and last > 0 and n in (0, count)
                 halved = outer or bool(program.halved[row, o])
-                yield _Factor(factor, 0.5 * h if halved else h, step, 0.5 * h * halves)
+                duration = 0.5 * h if halved else h
+                yield _Factor(factor, halved, duration, step, 0.5 * h * halves)
                 if factor == FLOW:
                     halves += 1 if halved else 2
 

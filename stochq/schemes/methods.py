@@ -47,8 +47,9 @@ def flow_method(dynamics: Dynamics, grid: StepGrid, *, frozen: bool) -> Chosen:
 
     Frozen, drives are not part of it and rates hold their averages over a step.
     """
-    if dynamics.one_body:
-        return Chosen(Method.PROPAGATOR, "orbitals")
+    if dynamics.one_body or dynamics.lifted:
+        kind = "density matrices" if dynamics.lifted else "orbitals"
+        return Chosen(Method.PROPAGATOR, kind)
     if (dynamics.jump_function_of >= 0).any() or (dynamics.drives and not frozen):
         return Chosen(Method.TAYLOR, "it depends on time")
     generator = flow_generator(dynamics)

@@ -1,8 +1,9 @@
 """Exponential splitting: what its members (Strang, alternating, random ...) share.
 
 With the flow F (Hamiltonian and jumps) and groups G_1 ... G_m of commuting channels, a
-step is a product of factors, each the exact solution of its own part. A `Program` lists
-the factors of a step; the outer halves of neighboring steps are merged into one factor.
+step is a product of factors, each the exact solution of its own part; monitored
+operators are the last of the G, one each. A `Program` lists the factors of a step; the
+outer halves of neighboring steps are merged into one factor.
 """
 
 from __future__ import annotations
@@ -19,9 +20,28 @@ from stochq.arrays import Ints
 from stochq.errors import SchemeMismatchError
 from stochq.jit import kernel
 from stochq.lowering import Dynamics
+from stochq.schemes.conditioned import (
+    ConditionedFlow,
+    conditioned_flow,
+    conditioned_lanes,
+    no_conditioned_flow,
+)
 from stochq.schemes.flow import JumpFlow, flow_propagators, jump_flow, no_jumps
 from stochq.schemes.jumps import flow_lanes
 from stochq.schemes.lanes import Lanes
+from stochq.schemes.monitored_orbitals import (
+    MonitoredModes,
+    measure_modes,
+    modes_room,
+    monitored_groups,
+    monitored_modes,
+)
+from stochq.schemes.monitors import (
+    POWERS,
+    MonitorFactors,
+    monitor_factor,
+    monitor_factors,
+)
 from stochq.schemes.noise import (
     Draw,
     Wiener,
@@ -31,8 +51,15 @@ from stochq.schemes.noise import (
     scratch_for,
     wiener_processes,
 )
+from stochq.schemes.orbitals import (
+    OrbitalEvents,
+    no_events,
+    orbital_events,
+    orbital_flow,
+    orbital_room,
+)
 from stochq.schemes.signs import signed_factor
-from stochq.schemes.traits import StepGrid
+from stochq.schemes.traits import StepGrid, refuse_monitors
 from stochq.streams import Purpose, stream_key, uniform_pair
 from stochq.structure import (
     NoiseFactors,
@@ -49,6 +76,7 @@ __all__ = [
     "Splitting",
     "has_flow",
     "merged_outside",
+    "monitored_factor",
     "outer_and_inner",
     "prepare_parts",
     "prepare_splitting",
@@ -58,6 +86,9 @@ __all__ = [
 
 #: Factors of a program that are not a group of channels.
 FLOW, NOTHING = -1, -2
+
+#: Coefficients of the law of a monitor's outcome.
+LAW_TERMS = 2 * POWERS + 1
 
 #: When an entry acts: always, or only on lanes whose coin shows one side.
 ALWAYS, FORWARD, BACKWARD = 0, 1, 2
@@ -136,7 +167,8 @@ def _toss(key, trajectory, shared, step, coin):
 @kernel
 def _advance(
     x, trajectory, clock, draws, tally, shared, position, flow, propagator, kinds, kind,
-    factors, wiener, program, start, h, cell, first_step, count, keys,
+    factors, wiener, program, start, h, cell, first_step, count, keys, conditioned,
+    monitors, signals, events, modes,
 ):  # fmt: skip
     """Take `count` steps of length h with every group of lanes; return the position.
 
@@ -148,6 +180,12 @@ def _advance(
     y = np.empty((2, dim, lanes))
     square = np.empty(lanes)
     vectors = np.empty((4, dim), dtype=np.complex128)
+    monitored = monitors.matrices.data.size > 0
+    terms = np.empty((monitors.terms if monitored else 0, 2, dim, lanes))
+    law = np.empty((LAW_TERMS, lanes))
+    noises = factors.group_ptr.shape[0] - 1
+    place = orbital_room(events, dim, lanes)
+    space = modes_room(modes, lanes)
     period = program.factor.shape[0]
     last = program.factor.shape[1] - 1
     copy_rows = 2 * kinds * dim
@@ -171,10 +209,23 @@ def _advance(
                 if factor == FLOW:
                     first_row = (2 * kind + (1 if halved else 0)) * dim
                     first_row += (step % copies) * copy_rows if n > 0 else 0
-                    flow_lanes(
-                        flow, x[g], shared, start + 0.5 * h * halves, duration,
-                        propagator, first_row, clock[g], draws[g], keys.jumps,
-                        trajectory[g], y, square, vectors, tally,
+                    _flow_factor(
+                        flow, events, conditioned, x[g], start + 0.5 * h * halves,
+                        duration, propagator, first_row, clock[g], draws[g], keys.jumps,
+                        trajectory[g], y, square, vectors, place, tally,
+                    )  # fmt: skip
+                    halves += 1 if halved else 2
+                elif factor >= noises:
+                    m = factor - noises
+                    draw_increments(
+                        wiener, factor, duration, step, cell, trajectory[g], shared,
+                        scratch,
+                    )  # fmt: skip
+                    first_row = 2 * (m * kinds + kind) + (1 if halved else 0)
+                    _monitored_factor(
+                        monitors, modes, m, first_row * monitors.terms, duration,
+                        scratch.draws[wiener.process_ptr[factor] :], x[g], signals[g],
+                        terms, law, scratch.work, space,
                     )  # fmt: skip
                     halves += 1 if halved else 2
                 elif program.two_point:
@@ -191,6 +242,42 @@ def _advance(
     if cell > 0.0:
         end = position + count * np.int64(np.rint(h / cell))
     return end
+
+
+@kernel
+def _flow_factor(
+    flow, events, conditioned, x, start, duration, step, first_row, clock, draws, key,
+    trajectory, y, square, vectors, place, tally,
+):  # fmt: skip
+    """Carry lanes through the flow: orbitals with events, matrices, or kets."""
+    if events.kind.shape[0] > 0:
+        orbital_flow(
+            events, x, start, duration, step, first_row, clock, draws, key, trajectory,
+            y, place, tally,
+        )  # fmt: skip
+    elif conditioned.diagonal.size:
+        conditioned_lanes(
+            conditioned, x, start, duration, step, first_row, clock, draws, key,
+            trajectory, y, square, tally,
+        )  # fmt: skip
+    else:
+        flow_lanes(
+            flow, x, start, duration, step, first_row, clock, draws, key, trajectory, y,
+            square, vectors, tally,
+        )  # fmt: skip
+
+
+@kernel
+def _monitored_factor(
+    monitors, modes, m, first_row, duration, noise, x, signals, terms, law, work, space
+):
+    """Apply factor m of the monitored: a group of orbital modes, or one operator."""
+    if modes.monitor.shape[0] > 0:
+        measure_modes(modes, m, duration, noise, x, signals, space)
+    else:
+        monitor_factor(
+            monitors, first_row, duration, noise[0], x, signals[m], terms, law, work
+        )
 
 
 @kernel
@@ -229,6 +316,22 @@ def stochastic_factor(
     apply_noise(factors, group, scratch.increments, x, scratch.work)
 
 
+@kernel
+def monitored_factor(
+    monitors, wiener, group, first_row, duration, step, cell, trajectory, x, signal,
+    scratch,
+):  # fmt: skip
+    """Draw a monitor's increment over a duration and apply its factor."""
+    _, dim, lanes = x.shape
+    terms = np.empty((monitors.terms, 2, dim, lanes))
+    law = np.empty((LAW_TERMS, lanes))
+    draw_increments(wiener, group, duration, step, cell, trajectory, False, scratch)
+    noise = scratch.draws[wiener.process_ptr[group]]
+    monitor_factor(
+        monitors, first_row, duration, noise, x, signal, terms, law, scratch.work
+    )
+
+
 @dataclass(frozen=True)
 class Splitting:
     """A splitting scheme ready to run."""
@@ -236,9 +339,13 @@ class Splitting:
     grid: StepGrid
     program: Program
     flow: JumpFlow
+    conditioned: ConditionedFlow
+    events: OrbitalEvents
     propagator: Sparse
     factors: NoiseFactors
+    modes: MonitoredModes
     wiener: Wiener
+    monitors: MonitorFactors
     keys: Keys
 
     @property
@@ -256,6 +363,7 @@ class Splitting:
             self.factors, self.wiener, self.program, float(self.grid.start[interval]),
             self.grid.lengths[kind], self.grid.cell(interval),
             self.grid.first_step[interval], self.grid.counts[interval], self.keys,
+            self.conditioned, self.monitors, lanes.signals, self.events, self.modes,
         )  # fmt: skip
 
     def draws(self) -> list[Draw]:
@@ -290,7 +398,12 @@ class Splitting:
 
 def has_flow(dynamics: Dynamics) -> bool:
     """Tell whether anything but increments moves the state."""
-    return bool(dynamics.hamiltonian.nnz or dynamics.jumps or dynamics.gain.nnz)
+    return bool(
+        dynamics.hamiltonian.nnz
+        or dynamics.jumps
+        or dynamics.averaged
+        or dynamics.gain.nnz
+    )
 
 
 def _check_splitting(dynamics: Dynamics, groups: list[list[int]], scheme: Any) -> None:
@@ -332,9 +445,12 @@ def prepare_splitting(
             f"strength depends on time; use {cure}"
         )
     durations = [part * h for h in grid.lengths for part in (1.0, 0.5)]
+    longest = max(grid.lengths, default=1.0)
     return replace(
         prepare_parts(scheme, program, dynamics, dynamics.groups, grid, seed),
-        flow=jump_flow(dynamics, max(grid.lengths, default=1.0)),
+        flow=jump_flow(dynamics, longest),
+        conditioned=conditioned_flow(dynamics, longest),
+        events=orbital_events(dynamics),
         propagator=pack(flow_propagators(dynamics, durations)),
     )
 
@@ -348,20 +464,29 @@ def prepare_parts(
     seed: int,
 ) -> Splitting:
     """Return the integrator of a splitting scheme without its flow."""
+    refuse_monitors(scheme, dynamics)
     _check_splitting(dynamics, groups, scheme)
+    longest = max(grid.lengths, default=1.0)
+    durations = [part * h for h in grid.lengths for part in (1.0, 0.5)]
     order = [j for group in groups for j in group]
     edges = np.cumsum([0] + [len(group) for group in groups])
     relabeled = [list(range(a, b)) for a, b in pairwise(edges.tolist())]
     return Splitting(
         grid=grid,
         program=program,
-        flow=no_jumps(max(grid.lengths, default=1.0)),
+        flow=no_jumps(longest),
+        conditioned=no_conditioned_flow(longest),
+        events=no_events(),
         propagator=pack([]),
         factors=noise_factors(
             [dynamics.channels[j] for j in order],
             relabeled,
             by_eigenvalue=program.two_point,
         ),
-        wiener=wiener_processes(dynamics, groups, grid, seed),
+        modes=monitored_modes(dynamics),
+        wiener=wiener_processes(
+            dynamics, groups, grid, seed, monitored_groups(dynamics)
+        ),
+        monitors=monitor_factors(dynamics, durations),
         keys=Keys(stream_key(seed, Purpose.JUMPS), stream_key(seed, Purpose.ORDER)),
     )

@@ -5,7 +5,8 @@ channels, one step is
 
     F(h/2) G_1(h/2) ... G_m(h) ... G_1(h/2) F(h/2),
 
-where the two halves of a group have *independent* increments. Each factor averages to
+monitored operators being the last of the G (see `stochq.schemes.monitors`), where the
+two halves of a group have *independent* increments. Each factor averages to
 the exact semigroup of its part, so the step averages to the Strang product of those
 semigroups, whose error is of second order in h. (One increment shared by the halves
 would make it first order.) The outer halves of neighboring steps merge into one factor.
@@ -18,6 +19,7 @@ from typing import ClassVar
 
 from stochq.lowering import Dynamics
 from stochq.schemes.large import prepare_flow
+from stochq.schemes.monitored_orbitals import monitored_groups
 from stochq.schemes.splitting import (
     Entry,
     Program,
@@ -47,10 +49,12 @@ class Strang(Stepped):
 
     A step is F(h/2) G_1(h/2) ... G_m(h) ... G_1(h/2) F(h/2): the flow F of the constant
     Hamiltonian and the jumps, and the groups G of commuting drives and noise channels,
-    diagonal ones first. Functions of time enter by their averages over the step.
+    diagonal ones first; then the monitored operators. Functions of time enter by their
+    averages over the step.
 
     Orders: weak 2; pathwise 1 for commuting noise, 1/2 otherwise.
-    Handles: noise of every kind, jumps (their times have no step error), and both.
+    Handles: noise of every kind, jumps (their times have no step error), monitors, all
+    together, and density matrices.
     Conserves: the norm under noise, to rounding, on every path.
 
     Parameters
@@ -71,10 +75,12 @@ class Strang(Stepped):
         strong_commuting=1.0,
         jumps=True,
         unitary=True,
+        monitors=True,
     )
 
     def prepare(self, dynamics: Dynamics, grid: StepGrid, seed: int) -> Integrator:
         """Return an integrator for a lowered model."""
-        groups = len(dynamics.groups)
-        program = symmetric_program(*merged_outside(dynamics, groups))
+        dynamics = dynamics.carried
+        factors = len(dynamics.groups) + len(monitored_groups(dynamics))
+        program = symmetric_program(*merged_outside(dynamics, factors))
         return prepare_flow(self, program, dynamics, grid, seed, frozen=True)

@@ -23,6 +23,7 @@ __all__ = [
     "checked_dt",
     "grid_for",
     "path_grid",
+    "refuse_monitors",
     "step_grid",
 ]
 
@@ -53,6 +54,8 @@ class Traits:
     paths : bool
         Whether its noise is Gaussian, so that it can follow a given Brownian path and
         its single trajectories mean something.
+    monitors : bool
+        Whether it integrates monitored operators and density matrices.
     """
 
     calculus: Literal["stratonovich", "ito", "none"]
@@ -62,6 +65,7 @@ class Traits:
     jumps: bool
     unitary: bool
     paths: bool = True
+    monitors: bool = False
 
 
 class Integrator(Protocol):
@@ -94,6 +98,25 @@ class Scheme(Protocol):
 
     def prepare(self, dynamics: Dynamics, grid: StepGrid, seed: int) -> Integrator:
         """Return an integrator for a lowered model."""
+
+
+def refuse_monitors(scheme: Any, dynamics: Dynamics) -> None:
+    """Raise for monitored operators and density matrices.
+
+    Raises
+    ------
+    SchemeMismatchError
+        If the model has any and the scheme does not integrate them.
+    """
+    if scheme.traits.monitors or not (dynamics.monitors or dynamics.mixed):
+        return
+    what = "averaged dissipators"
+    if dynamics.monitors:
+        what = f"{sorted({m.name for m in dynamics.monitors})} monitored"
+    raise SchemeMismatchError(
+        f"{type(scheme).__name__} must have a model without monitors and density "
+        f"matrices, but it has {what}; use Strang(dt=...)"
+    )
 
 
 @dataclass(frozen=True)

@@ -3,9 +3,10 @@
 A ket is an orbital matrix with one column; both live in the same array of lanes.
 """
 
+from stochq.states.density import DensityMatrix
 from stochq.states.ket import Kets, as_initial
 from stochq.states.orbitals import Occupations, Orbitals
 
-__all__ = ["Kets", "Occupations", "Orbitals", "State", "as_initial"]
+__all__ = ["DensityMatrix", "Kets", "Occupations", "Orbitals", "State", "as_initial"]
 
-State = Kets | Orbitals
+State = Kets | Orbitals | DensityMatrix

@@ -205,23 +205,23 @@ def test_resonance_fluorescence_with_detuning():
     )
 
 
-def test_the_rate_of_photons_is_the_decay_of_the_excited_state():
-    """E[photons] = decay int n dt; at the times given it is linear to 1e-12."""
-    times, decay = np.array([0.0, 60.0, 160.0]), 0.9
-    level = 0.49 / (0.64 + 0.2025 + 0.98)
-    expected = decay * level * 100
+def test_photons_come_at_the_rate_of_the_excited_state():
+    """E[photons] = decay int n dt, which is linear once n has settled.
 
-    def emitted(model, seed):
-        jumps = simulate(model, times, n_traj=500, seed=seed).jumps[0]
-        return (jumps[2] - jumps[1]) / 500
-
-    # 20 independent runs: their spread is the error, whatever the statistics
-    found = np.array([emitted(fluorescence(), seed) for seed in range(20)])
-    error = found.std(ddof=1) / np.sqrt(20)
-    assert abs(found.mean() - expected) < 8.0 * error  # Student, 19 degrees: 2e-7
-    assert error < 5e-3 * expected
-    wrong = np.array([emitted(fluorescence(decay=1.0), seed) for seed in range(5)])
-    assert abs(wrong.mean() - expected) > 16.0 * error
+    On resonance photons are antibunched and their number varies less than a Poissonian
+    one (Mandel's Q = -6 drive^2 decay^2/(decay^2 + 2 drive^2)^2), so that SIGMAS of a
+    Poissonian count keep the level.
+    """
+    times, drive, decay, n_traj = np.array([0.0, 60.0, 90.0]), 1.4, 0.9, 2000
+    expected = n_traj * decay * drive**2 / (decay**2 + 2 * drive**2) * 30
+    model = fluorescence(detuning=0.0)
+    for candidate, right in [
+        (model, True),
+        (model.with_rate("decay", 1.1), False),
+        (fluorescence(detuning=0.5), False),
+    ]:
+        jumps = simulate(candidate, times, n_traj=n_traj, seed=18).jumps[0]
+        assert (abs(poisson_z(jumps[2] - jumps[1], expected)) < SIGMAS) == right
 
 
 def measured_rabi(drive, watch):
@@ -249,20 +249,20 @@ def test_measurement_slows_the_rabi_oscillation(watch):
     check(
         model,
         curves(times, z=(np.exp(-watch * times / 4) * z).real),
-        n_traj=6000,
+        n_traj=3000,
         seed=5,
         mutants=[model.with_rate("watch", 1.4), model.with_rate("watch", 0)],
     )
 
 
 def test_the_zeno_rate_is_two_drive_squared_over_the_measurement_rate():
-    for watch in (40.0, 80.0):
+    for watch in (30.0, 60.0):
         slow = 2.0 / watch
         ensemble = simulate(
             measured_rabi(1.0, watch), [0, 1 / slow], n_traj=2000, seed=6
         )
         mean, error = ensemble.mean[0, 1], ensemble.mcse[0, 1]
-        # z(1/slow) = e^{-1} (1 + O(4 drive^2/watch^2)), 0.25 % at most
+        # z(1/slow) = e^{-1} (1 + O(4 drive^2/watch^2)), 0.5 % at most
         assert abs(mean - np.exp(-1)) < SIGMAS * error + 4 / watch**2
         assert abs(mean - np.exp(-2)) > 1.5 * SIGMAS * error  # twice the rate
         assert abs(mean - np.exp(-0.5)) > 1.5 * SIGMAS * error  # half the rate
@@ -339,7 +339,7 @@ def test_a_driven_qubit_at_its_exceptional_points(point, offset):
     check(
         model,
         curves(times, n=(1 - z) / 2, y=y, x=x),
-        n_traj=6000,
+        n_traj=4000,
         seed=8,
         resolution=0.5,
         mutants=[model.with_rate("decay", 1.5)],
