@@ -438,6 +438,7 @@ def prepare_splitting(
     SchemeMismatchError
         If the model does not split into factors in closed form.
     """
+    events = orbital_events(dynamics)
     if (dynamics.jump_function_of >= 0).any():
         raise SchemeMismatchError(
             f"{type(scheme).__name__} must have jumps of constant rates, but a "
@@ -449,7 +450,7 @@ def prepare_splitting(
         prepare_parts(scheme, program, dynamics, dynamics.groups, grid, seed),
         flow=jump_flow(dynamics, longest),
         conditioned=conditioned_flow(dynamics, longest),
-        events=orbital_events(dynamics),
+        events=events,
         propagator=pack(flow_propagators(dynamics, durations)),
     )
 
