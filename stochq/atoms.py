@@ -191,9 +191,9 @@ def _forms(dynamics: Dynamics) -> Quadratic | Linear:
 def taken(lanes: Lanes) -> Floats:
     """Return the signals since they were last taken, (monitors, n), and forget them."""
     groups, monitors, width = lanes.signals.shape
-    signals = lanes.signals.transpose(1, 0, 2).reshape(monitors, groups * width)
+    signals = np.moveaxis(lanes.signals, 1, 0).copy()
     lanes.signals[:] = 0.0
-    return signals
+    return signals.reshape(monitors, groups * width)
 
 
 def _joined(one: Run, other: Run) -> Run:
