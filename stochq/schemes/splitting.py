@@ -339,7 +339,7 @@ def _check_splitting(dynamics: Dynamics, groups: list[list[int]], scheme: Any) -
     if dynamics.one_body and dynamics.monitors:
         raise SchemeMismatchError(
             f"{name} must have a one-body model without monitors, but it has "
-            f"{sorted({m.name for m in dynamics.monitors})}; use UnitaryNoise() for them"
+            f"{sorted({m.name for m in dynamics.monitors})}; use UnitaryNoise()"
         )
     strengths = dynamics.function_of[len(dynamics.drives) :]
     if dynamics.raw and (strengths >= 0).any():
