@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
-from stochq.arrays import Floats
+from stochq.arrays import Floats, Operator
 from stochq.averages.maps import (
     AveragedStep,
     Map,
@@ -19,6 +20,7 @@ from stochq.averages.maps import (
 from stochq.lowering import Dynamics
 from stochq.schemes import RandomOrder, Scheme
 from stochq.schemes.flow import flow_generator, propagators
+from stochq.schemes.monitored_orbitals import monitored_groups
 from stochq.schemes.splitting import has_flow
 
 __all__ = ["Factors", "strang_step", "swept_step"]
@@ -30,13 +32,18 @@ class Factors:
     def __init__(self, dynamics: Dynamics) -> None:
         self.dynamics = dynamics
         self.groups = dynamics.groups
-        self.count = len(self.groups) + len(dynamics.monitors)
+        self._watched = monitored_groups(dynamics)
+        self.count = len(self.groups) + len(self._watched)
         self._monitored: dict[tuple[int, float], list[Map]] = {}
         self._spectra = [Spectrum.of(operator) for operator in dynamics.channels]
         self._flows: dict[float, list[Map]] = {}
 
-    def flow(self, duration: float) -> list[Map]:
-        """Return the averaged flow for a duration."""
+    def flow(self, duration: float, row: Floats) -> list[Map]:
+        """Return the averaged flow for a duration and a row of the table."""
+        if (self.dynamics.jump_function_of >= 0).any():
+            frozen = self.dynamics.frozen(row)
+            own = replace(frozen, hamiltonian=self.dynamics.hamiltonian)
+            return [semigroup(own, duration)]
         if duration not in self._flows:
             self._flows[duration] = self._flow(duration)
         return self._flows[duration]
@@ -66,21 +73,34 @@ class Factors:
         return maps + self._dephasing(noise, strength, duration)
 
     def monitor(self, number: int, duration: float) -> list[Map]:
-        """Return the averaged factor of one monitored operator."""
+        """Return the averaged factor of what is monitored at a time."""
         if (number, duration) not in self._monitored:
-            monitor = self.dynamics.monitors[number]
-            self._monitored[number, duration] = [measured(monitor, duration)]
+            made = self._modes if self.dynamics.one_body else self._operator
+            self._monitored[number, duration] = made(number, duration)
         return self._monitored[number, duration]
+
+    def _operator(self, number: int, duration: float) -> list[Map]:
+        """Return the averaged factor of one monitored operator."""
+        return [measured(self.dynamics.monitors[number], duration)]
+
+    def _modes(self, number: int, duration: float) -> list[Map]:
+        """Return that of modes of orbitals, which is that of white noise |kappa| n."""
+        sizes = {m.number: _size(m.operator) for m in self.dynamics.monitors}
+        modes = [Spectrum.of(sizes[k]) for k in self._watched[number]]
+        return self._decays([(mode, duration) for mode in modes])
 
     def _dephasing(
         self, noise: Sequence[int], strength: Sequence[float], duration: float
     ) -> list[Map]:
-        """Return the averaged factors of independent channels, diagonal ones as one."""
+        """Return the averaged factors of independent channels."""
+        pairs = [(self._spectra[j], strength[j] ** 2 * duration) for j in noise]
+        return self._decays(pairs)
+
+    def _decays(self, pairs: Sequence[tuple[Spectrum, float]]) -> list[Map]:
+        """Return the dephasing of channels by their variances, diagonal ones as one."""
         maps: list[Map] = []
         diagonal = []
-        for j in noise:
-            variance = strength[j] ** 2 * duration
-            spectrum = self._spectra[j]
+        for spectrum, variance in pairs:
             if spectrum.vectors is not None:
                 maps.append(spectrum.dephasing(variance))
             else:
@@ -96,10 +116,16 @@ class Factors:
         return [m for g in order for m in self.group(g, duration, row)]
 
 
+def _size(c: Operator) -> Operator:
+    """Return |kappa| v v^dag for c = kappa v v^dag."""
+    trace = c.diagonal().sum()
+    return (abs(trace) / trace) * c
+
+
 def strang_step(parts: Factors, h: float, row: Floats) -> AveragedStep:
     """Return the averaged Strang step."""
     order = list(range(parts.count))
-    start, link = parts.flow(0.5 * h), parts.flow(h)
+    start, link = parts.flow(0.5 * h, row), parts.flow(h, row)
     if not order:
         return AveragedStep([], link, [])
     if not start and not parts.dynamics.time_dependent and len(order) > 1:
@@ -120,7 +146,7 @@ def swept_step(
     order = list(range(len(parts.groups)))
     forward = compose(parts.sweep(order, h, row))
     backward = compose(parts.sweep(order[::-1], h, row))
-    half = parts.flow(0.5 * h)
+    half = parts.flow(0.5 * h, row)
     if isinstance(scheme, RandomOrder):
         body: Map = lambda rho: 0.5 * (forward(rho) + backward(rho))  # noqa: E731
     else:

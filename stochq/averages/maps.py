@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
+import scipy.sparse as sp
 
 from stochq.arrays import Complexes, Floats, Operator
 from stochq.lowering import Dynamics
@@ -74,8 +75,10 @@ def unitary(matrix: Operator) -> Map:
 
 def semigroup(dynamics: Dynamics, duration: float) -> Map:
     """Return rho -> exp(t L) rho for what is not noise, by Taylor steps."""
-    effective = dynamics.effective_hamiltonian.toarray()
     jumps = [c.toarray() for c in (*dynamics.jumps, *dynamics.averaged)]
+    jumps += [c.toarray() for c in _other_outcomes(dynamics)]
+    losses = sum((c.conj().T @ c for c in jumps), start=0.0)
+    effective = (dynamics.hamiltonian + 1j * dynamics.gain).toarray() - 0.5j * losses
 
     def generator(rho: Complexes) -> Complexes:
         half = -1j * _product(effective, rho)
@@ -104,6 +107,18 @@ def semigroup(dynamics: Dynamics, duration: float) -> Map:
         return rho
 
     return advance
+
+
+def _other_outcomes(dynamics: Dynamics) -> list[Operator]:
+    """Return sqrt(r) (1 - P) for the projections of orbitals, which are sqrt(r) P."""
+    if not dynamics.one_body:
+        return []
+    one = sp.eye_array(dynamics.dim, format="csr", dtype=np.complex128)
+    return [
+        np.sqrt((abs(c) ** 2).sum()) * one - c
+        for c, kind in zip(dynamics.jumps, dynamics.jump_kinds, strict=True)
+        if kind == "projection"
+    ]
 
 
 def _rotated(vectors: Complexes, factor: Any) -> Map:

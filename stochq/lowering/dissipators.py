@@ -127,6 +127,12 @@ def _check_one_body(group: Sequence[Dissipator], choice: Choice, label: str) -> 
         )
     if isinstance(choice, Averaged | Projections):
         return
+    if getattr(choice, "efficiency", 1.0) < 1.0:
+        raise SchemeMismatchError(
+            f"{type(choice).__name__} for {label} of a one-body model must have "
+            f"efficiency 1, but has {choice.efficiency:g}: what is not seen leaves no "  # type: ignore[union-attr]
+            "single Slater determinant; use efficiency=1"
+        )
     if choice.mixing is not None or getattr(choice, "shift", 0.0) != 0.0:
         raise SchemeMismatchError(
             f"{type(choice).__name__} for {label} of a one-body model must have no "
@@ -270,7 +276,9 @@ def _projections(member: Dissipator, label: str, one_body: bool) -> list[JumpCha
     low, high = _two_eigenvalues(member.operator, f"Projections() for {label}")
     one = _identity(member)
     P = (member.operator - low * one) / (high - low)
-    outcomes = [P] if one_body else [P, one - P]
+    # of orbitals, the mode that is measured: A = g v v^dag, g of either sign
+    mode = member.operator / member.operator.diagonal().sum().real
+    outcomes = [mode] if one_body else [P, one - P]
     root = np.sqrt(0.5 * member.rate) * (high - low)
     return [
         JumpChannel(

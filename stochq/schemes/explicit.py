@@ -182,6 +182,11 @@ def refuse_jumps(scheme: Any, dynamics: Dynamics) -> None:
             f"{sorted(set(dynamics.jump_names))} jump; use Strang(dt=...), or "
             "UnitaryNoise() for them"
         )
+    if dynamics.one_body and dynamics.monitors:
+        raise SchemeMismatchError(
+            f"{type(scheme).__name__} must have orbitals that are not monitored, but "
+            f"{sorted({m.name for m in dynamics.monitors})} are; use Strang(dt=...)"
+        )
 
 
 def refuse_raw_ito(scheme: Any, dynamics: Dynamics) -> None:

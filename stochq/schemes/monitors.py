@@ -86,17 +86,20 @@ class MonitorFactors(NamedTuple):
 
 
 def monitor_factors(dynamics: Dynamics, durations: Sequence[float]) -> MonitorFactors:
-    """Return the factors of a model's monitors for some durations."""
+    """Return the factors of a model's monitors for some durations.
+
+    Those of orbitals are elsewhere.
+    """
     initial = dynamics.initial
     matrices: list[Operator] = []
+    diagonal = np.zeros(0, dtype=np.int64)
     if isinstance(initial, DensityMatrix):
         kept, diagonal = initial.elements, initial.diagonal
         for monitor in dynamics.monitors:
             for tau in durations:
                 terms = matrix_terms(monitor, tau)
                 matrices += [term[kept][:, kept] for term in terms]
-    else:
-        diagonal = np.zeros(0, dtype=np.int64)
+    elif not dynamics.one_body:
         for monitor in dynamics.monitors:
             for tau in durations:
                 matrices += ket_terms(monitor.operator, tau)

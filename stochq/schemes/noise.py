@@ -126,12 +126,12 @@ def wiener_processes(
     groups: Sequence[Sequence[int]],
     grid: StepGrid,
     seed: int,
-    monitored: Sequence[int] = (),
+    monitored: Sequence[Sequence[int]] = (),
 ) -> Wiener:
     """Return the processes behind groups of ``dynamics.channels``.
 
-    Channels that share processes must share a group. Each of the ``monitored`` numbers
-    on a Brownian path is one more group, of one process and no channel.
+    Channels that share processes must share a group. Each of the ``monitored`` groups
+    of numbers on a Brownian path is one more, of processes without channels.
     """
     drives = len(dynamics.drives)
     order = [j for group in groups for j in group]
@@ -151,13 +151,14 @@ def wiener_processes(
     for last in channel_ptr[1:]:
         found = [place[k] for row in rows[:last] for k, _ in row]
         process_ptr.append(max(found, default=-1) + 1)
-    alone = np.arange(1, 1 + len(monitored))
-    process_ptr += (alone + process_ptr[-1]).tolist()
+    sizes = np.array([len(group) for group in monitored], dtype=np.int64)
+    process_ptr += (process_ptr[-1] + np.cumsum(sizes)).tolist()
+    watched = [k for group in monitored for k in group]
     return Wiener(
         key=stream_key(seed, Purpose.NOISE),
-        channel_ptr=np.append(channel_ptr, 0 * alone + len(order)).astype(np.int64),
+        channel_ptr=np.append(channel_ptr, 0 * sizes + len(order)).astype(np.int64),
         process_ptr=np.array(process_ptr, dtype=np.int64),
-        number=np.append(dynamics.numbers[number], monitored).astype(np.int64),
+        number=np.append(dynamics.numbers[number], watched).astype(np.int64),
         weighed=dynamics.time_dependent or dynamics.mixing is not None,
         drive=np.array([j < drives for j in order], dtype=np.bool_),
         function=np.array([dynamics.column_of[j] for j in order], dtype=np.int64),

@@ -17,6 +17,7 @@ from stochq import (
     Homodyne,
     Jump,
     Model,
+    Projections,
     Strang,
     UnitaryNoise,
     WhiteNoise,
@@ -57,6 +58,10 @@ UNRAVELINGS = {
     "seen in part beside jumps": {
         "decay": Jump(),
         "dephasing": Heterodyne(efficiency=0.5),
+    },
+    "jumps of several kinds": {
+        "decay": Homodyne(efficiency=0.3),
+        "dephasing": Projections(),
     },
     "mixed": {("decay", "dephasing"): Heterodyne(mixing=[[0.6, 0.8j], [0.8j, 0.6]])},
 }

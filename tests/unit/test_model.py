@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import qutip
 import scipy.sparse as sp
-from analytic import EXCITED, LOWER, SX, SY, SZ
+from analytic import LOWER, SX, SY, SZ
 
 import stochq
 from stochq.ensemble import simulate
@@ -304,17 +304,17 @@ MISMATCHES = {
     "jumps of orbitals": (
         lambda: lower(
             Model(
-                dissipators=Dissipator(EXCITED, name="d"),
-                initial=Occupations([1, 0]),
-                observables={"n": EXCITED},
+                dissipators=Dissipator(np.diag([1, 1, 0]), name="d"),
+                initial=Occupations([1, 0, 0]),
+                observables={"n": np.diag([1, 0, 0])},
             ),
             {"d": Jump()},
         ),
-        "one-body model must be UnitaryNoise",
+        r"operators that are g v v\^dag, the number of fermions in one mode",
     ),
     "exact for what does not commute": (
         lambda: simulate(build(), [0, 1], n_traj=100, seed=1, scheme=Exact()),
-        r"Exact\(\) must have a constant model whose parts commute",
+        r"Exact\(\) must have a model without noise",
     ),
 }
 

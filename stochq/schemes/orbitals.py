@@ -1,0 +1,443 @@
+"""Events of orbitals: kicks, projective measurements and jumps at their own times.
+
+Kicks and projections come at a total rate Gamma that does not depend on the state, so
+that waiting times are -ln(u) / Gamma and have no step error. Between them orbitals move
+by exp(-i h t) alone, so that all events of a duration act first, each on its mode
+carried back, exp(i h t) v, and the propagator of the whole duration follows: an event
+costs O(sites (sites + particles)).
+
+Jumps n_v come at the rates g_v <n_v>. Between them U(t) = exp(-i H_eff t) U with
+H_eff = h - (i/2) sum_v g_v v v^dag, and S(t) = det U^dag U is the probability of no
+jump. Its logarithm has the slope -sum_v g_v <n_v>, so that S(t) = u is solved by a
+bracketed Newton iteration that carries the orbitals along, orthonormal again at every
+iterate. Kicks and projections among them add Gamma to the slope.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import scipy.sparse as sp
+
+from stochq.arrays import Complexes, Floats, Ints, Operator, adjoint, summed
+from stochq.errors import SchemeMismatchError
+from stochq.jit import kernel
+from stochq.lowering import Dynamics
+from stochq.schemes.isometries import (
+    SUMS,
+    amplitudes,
+    kick,
+    orthonormalize,
+    project,
+    square,
+)
+from stochq.schemes.lanes import add, apply_matrix, copy, count_jump
+from stochq.streams import uniform_pair
+from stochq.structure import Sparse, blocks, eigenvectors, pack
+
+__all__ = [
+    "OrbitalEvents",
+    "mode_of",
+    "no_events",
+    "orbital_events",
+    "orbital_flow",
+    "orbital_room",
+]
+
+#: What an event does to the number of fermions in its mode.
+KICK, PROJECTION, JUMP = 0, 1, 2
+KINDS = {"kick": KICK, "projection": PROJECTION, "jump": JUMP}
+
+#: |ln(S / u)| at which the time of a jump is found.
+TOLERANCE = 1e-11
+
+#: A series of exp(-i H_eff t) ends with terms below this; it covers ||H_eff|| t of at
+#: most this much.
+LAST_TERM, REACH = 1e-17, 1.0
+
+
+#: Elements of a projector below this are rounding.
+NOTHING = 1e-13
+
+
+class OrbitalEvents(NamedTuple):
+    """Everything a kernel needs to carry orbitals through their events.
+
+    ``kind`` and ``rate`` are those of every channel; a jump's rate is g_v, of a full
+    mode. The modes of channel c are ``mode_ptr[c]`` to ``mode_ptr[c + 1]``, many for a
+    kick of many modes: ``modes`` has them on the sites, ``turned`` in the eigenbasis of
+    h, whose ``energies`` and eigenvectors (``right``) carry them back. ``generator`` is
+    -i H_eff, with its largest row sum ``norm``.
+    """
+
+    kind: Ints
+    rate: Floats
+    constant: float
+    jumping: bool
+    mode_ptr: Ints
+    modes: Complexes
+    turned: Complexes
+    energies: Floats
+    right: Sparse
+    generator: Sparse
+    norm: float
+
+
+class Room(NamedTuple):
+    """Work space of the kernels of orbitals for one trajectory."""
+
+    v: Floats
+    row: Floats
+    sums: Floats
+    gram: Floats
+    passed: Floats
+    z: Floats
+
+
+def mode_of(projector: Operator) -> Complexes:
+    """Return v, normalized, from a multiple of v v^dag, shape (sites,)."""
+    column = int(np.argmax(np.abs(projector.diagonal())))
+    v: Complexes = projector[:, [column]].toarray()[:, 0]
+    return v / np.linalg.norm(v)
+
+
+def _kicked_modes(c: Operator, root: float) -> list[Complexes]:
+    """Return the modes whose sign a kick turns, c = root (2 P - 1).
+
+    Kicks 2 P - 1 and 1 - 2 P differ by a phase; the smaller of P and 1 - P will do.
+    """
+    dim = c.shape[0]
+    one = sp.eye_array(dim, format="csr", dtype=np.complex128)
+    sign = 1.0 if c.diagonal().sum().real < 0 else -1.0
+    P = sp.csr_array(0.5 * (one + (sign / root) * c))
+    P.data[np.abs(P.data) < NOTHING] = 0.0
+    P.eliminate_zeros()
+    modes = []
+    for _, vectors in eigenvectors(P):
+        for members, amplitude in vectors:
+            v = np.zeros(dim, dtype=np.complex128)
+            v[members] = amplitude
+            modes.append(v)
+    return modes
+
+
+def _channel(c: Operator, kind: str) -> tuple[float, list[Complexes]]:
+    """Return the rate of a jump operator, that of a full mode, and its modes."""
+    if kind == "kick":
+        rate = float((abs(c) ** 2).sum()) / c.shape[0]
+        return rate, _kicked_modes(c, np.sqrt(rate))
+    return float(c.diagonal().sum().real) ** 2, [mode_of(c)]
+
+
+def _eigenbasis(h: Operator) -> tuple[Floats, Operator]:
+    """Return the energies and eigenvectors of h, block by block."""
+    energies = np.zeros(h.shape[0])
+    right: Any = sp.eye_array(h.shape[0], format="lil", dtype=np.complex128)
+    for members in blocks(h):
+        dense = h[members][:, members].toarray()
+        energies[members], right[np.ix_(members, members)] = np.linalg.eigh(dense)
+    return energies, right.tocsr()
+
+
+def effective_generator(dynamics: Dynamics) -> Operator:
+    """Return -i h - (1/2) sum c^dag c over the jumps whose rates follow the state."""
+    jumps = zip(dynamics.jumps, dynamics.jump_kinds, strict=True)
+    losses = [-0.5 * (c @ c) for c, kind in jumps if kind == "jump"]
+    return summed(-1j * dynamics.hamiltonian, losses)
+
+
+def _refuse_functions_of_time(dynamics: Dynamics) -> None:
+    """Raise for events whose rates depend on time."""
+    if (dynamics.jump_function_of >= 0).any():
+        raise SchemeMismatchError(
+            "jumps, kicks and projections of a one-body model must have constant "
+            "rates, but a strength depends on time; use UnitaryNoise()"
+        )
+
+
+def orbital_events(dynamics: Dynamics) -> OrbitalEvents:
+    """Return the events of a model; there are none where it has kets.
+
+    Raises
+    ------
+    SchemeMismatchError
+        If a rate depends on time.
+    """
+    if not dynamics.one_body or not dynamics.jumps:
+        return no_events()
+    _refuse_functions_of_time(dynamics)
+    pairs = zip(dynamics.jumps, dynamics.jump_kinds, strict=True)
+    channels = [_channel(c, kind) for c, kind in pairs]
+    modes = np.array([v for _, found in channels for v in found])
+    rate = np.array([r for r, _ in channels])
+    kind = np.array([KINDS[k] for k in dynamics.jump_kinds], dtype=np.int64)
+    jumping = bool((kind == JUMP).any())
+    # jumps carry the orbitals along; only events at constant rates need the eigenbasis
+    energies, right = _eigenbasis((0.0 if jumping else 1.0) * dynamics.hamiltonian)
+    generator = effective_generator(dynamics)
+    return OrbitalEvents(
+        kind=kind,
+        rate=rate,
+        constant=float(rate[kind != JUMP].sum()),
+        jumping=jumping,
+        mode_ptr=np.cumsum([0] + [len(found) for _, found in channels]),
+        modes=modes,
+        turned=np.ascontiguousarray((adjoint(right) @ modes.T).T),
+        energies=energies,
+        right=pack(right),
+        generator=pack(generator),
+        norm=float(abs(generator).sum(axis=1).max(initial=0.0)),
+    )
+
+
+def no_events() -> OrbitalEvents:
+    """Return what stands for no events at all."""
+    nothing = pack([])
+    none = np.zeros(0, dtype=np.int64)
+    empty: npt.NDArray[Any] = np.zeros((0, 0), dtype=np.complex128)
+    return OrbitalEvents(
+        kind=none,
+        rate=np.zeros(0),
+        constant=0.0,
+        jumping=False,
+        mode_ptr=np.zeros(1, dtype=np.int64),
+        modes=empty,
+        turned=empty,
+        energies=np.zeros(0),
+        right=nothing,
+        generator=nothing,
+        norm=0.0,
+    )
+
+
+@kernel
+def orbital_room(events, dim, lanes):
+    """Return work space for orbitals of a shape; next to nothing without events."""
+    if events.kind.shape[0] == 0:
+        dim = lanes = 0
+    size = lanes if events.jumping else 0
+    return Room(
+        np.empty((2, dim)),
+        np.empty((2, lanes)),
+        np.empty((2, SUMS)),
+        np.empty((2, size, size)),
+        np.empty(events.kind.shape[0]),
+        np.empty((2, dim if events.jumping else 0, lanes)),
+    )
+
+
+@kernel
+def _carried_back(events, mode, t, v):
+    """Write exp(i h t) v for a mode, normalized."""
+    dim = v.shape[1]
+    c = np.empty(dim, dtype=np.complex128)
+    for k in range(dim):
+        c[k] = np.exp(1j * events.energies[k] * t) * events.turned[mode, k]
+    right = events.right
+    norm = 0.0
+    for i in range(dim):
+        total = 0j
+        for p in range(right.indptr[i], right.indptr[i + 1]):
+            total += right.data[p] * c[right.indices[p]]
+        v[0, i] = total.real
+        v[1, i] = total.imag
+        norm += total.real * total.real + total.imag * total.imag
+    scale = 1.0 / np.sqrt(norm)
+    for i in range(dim):
+        v[0, i] *= scale
+        v[1, i] *= scale
+
+
+@kernel
+def _on_sites(events, mode, v):
+    """Write a mode."""
+    for i in range(v.shape[1]):
+        v[0, i] = events.modes[mode, i].real
+        v[1, i] = events.modes[mode, i].imag
+
+
+@kernel
+def _happen(events, channel, remainder, t, x, room):
+    """Let an event of a channel act at a time t of the frame that moves with h.
+
+    ``remainder`` is a uniform number, which decides what a projection finds.
+    """
+    kind = events.kind[channel]
+    for mode in range(events.mode_ptr[channel], events.mode_ptr[channel + 1]):
+        if t == 0.0:
+            _on_sites(events, mode, room.v)
+        else:
+            _carried_back(events, mode, t, room.v)
+        amplitudes(room.v, x, room.row)
+        if kind == KICK:
+            kick(room.v, room.row, x)
+        else:
+            occupied = kind == JUMP or remainder < square(room.row)
+            project(room.v, occupied, room.row, x, room.sums)
+
+
+@kernel
+def _chosen(passed, uniform):
+    """Return the channel that a uniform number chooses by weight, and what is left.
+
+    ``passed`` are sums of weights. Within the chosen channel's share the number is
+    uniform again.
+    """
+    last = passed.shape[0] - 1
+    goal = uniform * passed[last]
+    chosen = 0
+    while chosen < last and passed[chosen] <= goal:
+        chosen += 1
+    below = passed[chosen - 1] if chosen > 0 else 0.0
+    return chosen, (goal - below) / (passed[chosen] - below)
+
+
+@kernel
+def _steady(
+    events,
+    x,
+    start,
+    duration,
+    step,
+    first_row,
+    budget,
+    draw,
+    key,
+    trajectory,
+    y,
+    room,
+    tally,
+):
+    """Carry orbitals from `start` on with events at constant rates.
+
+    ``budget`` is -ln u, less Gamma times the time since the last event; return it and
+    the next draw.
+    """
+    total = 0.0
+    for k in range(events.rate.shape[0]):
+        total += events.rate[k]
+        room.passed[k] = total
+    t = 0.0
+    while budget < total * (duration - t):
+        t += budget / total
+        uniform, fresh = uniform_pair(key, trajectory, draw)
+        chosen, remainder = _chosen(room.passed, uniform)
+        _happen(events, chosen, remainder, t, x, room)
+        count_jump(tally, trajectory, chosen, start + t)
+        budget = -np.log(fresh)
+        draw += 1
+    apply_matrix(step, first_row, x, y)
+    copy(y, x)
+    return budget - total * (duration - t), draw
+
+
+@kernel
+def _series(events, t, x, y, z):
+    """Replace U by exp(-i H_eff t) U, by a series as long as ||H_eff|| t asks."""
+    first_row = 0 * x.shape[1]  # a plain 0 would be compiled as another type
+    reach = abs(events.norm * t)
+    copy(x, y)
+    size, n = 1.0, 1
+    while size > LAST_TERM:
+        apply_matrix(events.generator, first_row, y, z)
+        factor = t / n
+        for part in range(2):
+            for i in range(x.shape[1]):
+                for w in range(x.shape[2]):
+                    y[part, i, w] = factor * z[part, i, w]
+        add(1.0, y, x)
+        size *= reach / n
+        n += 1
+
+
+@kernel
+def _rates(events, x, room):
+    """Write the sums of all channels' rates; return the last of them."""
+    total = 0.0
+    for k in range(events.rate.shape[0]):
+        occupation = 1.0
+        if events.kind[k] == JUMP:
+            _on_sites(events, events.mode_ptr[k], room.v)
+            amplitudes(room.v, x, room.row)
+            occupation = square(room.row)
+        total += events.rate[k] * occupation
+        room.passed[k] = total
+    return total
+
+
+@kernel
+def _newton(budget, rate, slope):
+    """Return the s with budget = rate s + slope s^2 / 2, or the first guess at it."""
+    if rate <= 0.0:
+        return np.inf
+    root = rate * rate + 2.0 * slope * budget
+    return 2.0 * budget / (rate + np.sqrt(root)) if root > 0.0 else budget / rate
+
+
+@kernel
+def _following(
+    events, x, start, duration, budget, draw, key, trajectory, y, room, tally
+):  # fmt: skip
+    """Carry orbitals from `start` on with events whose rates follow the state.
+
+    ``budget`` is ln(S / u); it is positive until the time ``above``, and negative from
+    the time ``below`` on. Return it and the next draw.
+    """
+    longest = REACH / events.norm if events.norm > 0.0 else np.inf
+    t = above = 0.0
+    below = np.inf
+    rate, slope = _rates(events, x, room), 0.0
+    while True:
+        if budget > 0.0:
+            above = t
+        else:
+            below = t
+        found = abs(budget) <= TOLERANCE or below - above <= 4e-16 * duration
+        if found and rate > 0.0:
+            tally.residual[0] = max(tally.residual[0], abs(budget))
+            uniform, fresh = uniform_pair(key, trajectory, draw)
+            chosen, remainder = _chosen(room.passed, uniform)
+            _happen(events, chosen, remainder, 0.0, x, room)
+            count_jump(tally, trajectory, chosen, start + t)
+            budget, below = -np.log(fresh), np.inf
+            draw += 1
+            rate, slope, above = _rates(events, x, room), 0.0, t
+        if budget > 0.0 and t >= duration:
+            return budget, draw
+        goal = t + _newton(budget, rate, slope)
+        if not above < goal < below:
+            goal = 0.5 * (above + below) if below < np.inf else t + longest
+        goal = min(goal, t + longest, duration)
+        _series(events, goal - t, x, y, room.z)
+        budget += orthonormalize(x, room.gram) - events.constant * (goal - t)
+        new = _rates(events, x, room)
+        slope = (new - rate) / (goal - t)
+        rate, t = new, goal
+
+
+@kernel
+def orbital_flow(
+    events, x, start, duration, step, first_row, clock, draws, key, trajectory, y, room,
+    tally,
+):  # fmt: skip
+    """Carry the orbitals of one trajectory from `start` on with all their events.
+
+    ``step`` from ``first_row`` on is exp(-i h t) for exactly that duration; the clock
+    is u / S since the last event, the same in every lane.
+    """
+    budget = -np.log(clock[0])
+    if events.jumping:
+        budget, draw = _following(
+            events, x, start, duration, budget, draws[0], key, trajectory[0], y, room,
+            tally,
+        )  # fmt: skip
+    else:
+        budget, draw = _steady(
+            events, x, start, duration, step, first_row, budget, draws[0], key,
+            trajectory[0], y, room, tally,
+        )  # fmt: skip
+    for w in range(clock.shape[0]):
+        clock[w] = np.exp(-budget)
+        draws[w] = draw
