@@ -247,7 +247,7 @@ def _deterministic(dynamics: Dynamics, n_times: int, unitary: bool) -> Any:
         values = [float(np.vdot(ket, observable @ ket).real) for ket in kets]
         spread = max(values) - min(values)
         same = spread <= 1e-12 * max(1.0, *(abs(value) for value in values))
-        mask[o, 0] = same
+        mask[o, 0] = same or dynamics.mixed
         if not unitary or dynamics.raw:
             continue
         if not _is_random(dynamics):  # whatever drives it

@@ -409,6 +409,11 @@ def has_flow(dynamics: Dynamics) -> bool:
 def _check_splitting(dynamics: Dynamics, groups: list[list[int]], scheme: Any) -> None:
     """Refuse what the factors of a splitting cannot hold."""
     name = type(scheme).__name__
+    if dynamics.one_body and dynamics.monitors:
+        raise SchemeMismatchError(
+            f"{name} must have a one-body model without monitors, but it has "
+            f"{sorted({m.name for m in dynamics.monitors})}; use UnitaryNoise()"
+        )
     strengths = dynamics.function_of[len(dynamics.drives) :]
     if dynamics.raw and (strengths >= 0).any():
         raise SchemeMismatchError(
