@@ -14,6 +14,7 @@ from analytic import judge
 from scipy.linalg import expm
 
 from stochq.atoms import plan_of
+from stochq.bias import exact_means
 from stochq.channels import Dissipator, WhiteNoise
 from stochq.ensemble import simulate
 from stochq.errors import SchemeMismatchError
@@ -25,6 +26,7 @@ from stochq.schemes.isometries import SUMS, amplitudes, orthonormalize, project,
 from stochq.schemes.lanes import ATOM
 from stochq.schemes.monitored_orbitals import mixed_quantile
 from stochq.schemes.orbitals import OrbitalEvents, orbital_events
+from stochq.schemes.traits import grid_for
 from stochq.spaces import hopping_chain
 from stochq.states import Occupations, Orbitals
 from stochq.unravelings import (
@@ -161,6 +163,21 @@ def test_default_schemes_of_all_forms_are_unbiased():
         assert isinstance(ensemble.scheme, type(scheme))
         z = (ensemble.mean - reference.values)[:, 1:] / ensemble.mcse[:, 1:]
         assert np.abs(z).max() < 5
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_averaged_steps_of_all_forms(form):
+    """The exact average of a step of dt has an error of order dt^2, and no other."""
+    noise = WhiteNoise(number(5, 1), rate=0.8, name="noise")
+    model = replace(chain(), noise=noise)
+    dynamics = lower(model, {"dephasing": FORMS[form][0]})
+    exact = correlation_equation(model, TIMES).values
+    error = []
+    for dt in (0.1, 0.05):
+        scheme = Strang(dt)
+        means = exact_means(dynamics, grid_for(scheme, TIMES), scheme)
+        error.append(np.abs(means - exact).max())
+    assert 1e-5 < error[1] < error[0] / 3.5 < 1e-3
 
 
 # -------------------------------------------------- laws of single trajectories
