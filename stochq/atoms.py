@@ -2,25 +2,69 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
-from typing import Protocol
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple, Protocol
 
 import numpy as np
+import numpy.typing as npt
 
 from stochq.arrays import Floats, Ints
 from stochq.errors import SchemeMismatchError
 from stochq.lowering import Dynamics
 from stochq.schemes import Magnus, Richardson, Scheme
 from stochq.schemes.lanes import ATOM, Lanes, Tally, load, measure
+from stochq.schemes.large import SeriesSplitting
 from stochq.schemes.traits import Integrator, StepGrid, grid_for
 from stochq.states import DensityMatrix, State
 from stochq.structure import Linear, Quadratic, pack_linear, pack_quadratic
 
-__all__ = ["Plan", "Run", "Source", "Stack", "coupled_plans", "plan_of", "taken"]
+__all__ = [
+    "Kept",
+    "Plan",
+    "Run",
+    "Source",
+    "Stack",
+    "coupled_plans",
+    "plan_of",
+    "taken",
+]
 
 
-#: Largest dimension for which several atoms share a group of lanes and fit in cache.
-WIDE_DIM = 64
+#: Largest dimension for which several atoms share a group of lanes and fit in cache;
+#: a Taylor series takes as many of them at a time as fit, those that are alike.
+WIDE_DIM, SERIES_DIM = 64, 1024
+
+
+class Kept(NamedTuple):
+    """The first jumps of consecutive trajectories, and how many there were in all.
+
+    One entry per jump of trajectory, time and channel; counts have the shape
+    (channels, n).
+    """
+
+    trajectory: Ints
+    time: Floats
+    channel: npt.NDArray[np.int32]
+    counts: Ints
+
+    @classmethod
+    def of(cls, tally: Tally) -> Kept:
+        """Return what a tally holds of the trajectories that count."""
+        size = min(tally.kept.size, tally.n_traj - tally.first)
+        mine = np.arange(tally.time.shape[1]) < tally.kept[:size, None]
+        return cls(
+            tally.first + np.nonzero(mine)[0],
+            tally.time[:size][mine],
+            tally.channel[:size][mine],
+            tally.counts[:, :size],
+        )
+
+    @classmethod
+    def joined(cls, parts: Sequence[Kept]) -> Kept:
+        """Return consecutive parts as one."""
+        columns = zip(*parts, strict=True)
+        return cls(*(np.concatenate(column, axis=-1) for column in columns))
 
 
 @dataclass(frozen=True)
@@ -39,6 +83,8 @@ class Run:
         Largest |<psi|psi> - 1| where nothing lowers the norm.
     residual : float
         Largest |ln(S / u)| at a solved jump time.
+    kept : Kept or None
+        The jumps of single trajectories, if asked for.
     signals : ndarray, shape (monitors, T - 1, n)
         Integrals of dY over the intervals [sqrt(time)]; no monitors if not kept.
     """
@@ -48,6 +94,7 @@ class Run:
     norms: Floats
     norm_defect: float
     residual: float
+    kept: Kept | None = None
     signals: Floats = field(default_factory=lambda: np.zeros((0, 0, 0)))
 
 
@@ -84,11 +131,19 @@ class Plan:
     observables: int
     seed: int
     n_traj: int
+    keep_jumps: int = 0
     keep_signals: bool = False
 
     @classmethod
     def of(
-        cls, dynamics: Dynamics, grid: StepGrid, scheme: Scheme, seed: int, n_traj: int
+        cls,
+        dynamics: Dynamics,
+        grid: StepGrid,
+        scheme: Scheme,
+        seed: int,
+        n_traj: int,
+        keep_jumps: int = 0,
+        keep_signals: bool = False,
     ) -> Plan:
         """Return the plan of a lowered model; what jumps take off norms is put back."""
         integrator = scheme.prepare(dynamics, grid, seed)
@@ -105,6 +160,8 @@ class Plan:
             observables=len(dynamics.observables),
             seed=seed,
             n_traj=n_traj,
+            keep_jumps=keep_jumps,
+            keep_signals=keep_signals,
         )
 
     @property
@@ -120,7 +177,7 @@ class Plan:
 
     def load(self, numbers: Ints, width: int = ATOM) -> Lanes:
         """Return trajectories at their initial state, kets in groups of lanes."""
-        tally = Tally(np.zeros(self.channels, np.int64), np.zeros(1), self.n_traj)
+        tally = Tally.of(self.channels, self.n_traj, numbers, self.keep_jumps)
         lanes = load(self.state, tally, self.seed, numbers, width)
         groups, _, _, breadth = lanes.x.shape
         lanes.signals = np.zeros((groups, self.monitors, breadth))
@@ -148,7 +205,9 @@ class Plan:
 
     def _together(self) -> int:
         """Return how many atoms share a group of lanes."""
-        if self.state.one_body or self.state.dim > WIDE_DIM:
+        series = isinstance(self.integrator, SeriesSplitting)
+        widest = SERIES_DIM if series else WIDE_DIM
+        if self.state.one_body or self.state.dim > widest:
             return 1
         return self.integrator.together
 
@@ -178,6 +237,7 @@ class Plan:
             norms[:, :present],
             float(np.abs(norms - 1).max()),
             float(lanes.tally.residual[0]),
+            Kept.of(lanes.tally) if self.keep_jumps else None,
             signals[..., :present],
         )
 
@@ -206,6 +266,7 @@ def _joined(one: Run, other: Run) -> Run:
         np.concatenate([one.norms, other.norms], axis=-1),
         max(one.norm_defect, other.norm_defect),
         max(one.residual, other.residual),
+        Kept.joined([one.kept, other.kept]) if one.kept and other.kept else None,
         np.concatenate([one.signals, other.signals], axis=-1),
     )
 
@@ -250,7 +311,7 @@ class Stack:
             sum(w * run.norms for w, run in zip(self.weights[0], runs, strict=True)),
             max(run.norm_defect for run in runs),
             max(run.residual for run in runs),
-            runs[0].signals,
+            signals=runs[0].signals,
         )
 
 
@@ -260,7 +321,7 @@ def plan_of(
     scheme: Scheme,
     seed: int,
     n_traj: int,
-    *,
+    keep_jumps: int = 0,
     keep_signals: bool = False,
 ) -> Source:
     """Return what runs a lowered model by a scheme.
@@ -270,15 +331,17 @@ def plan_of(
     Raises
     ------
     SchemeMismatchError
-        If signals are to be kept of an extrapolated scheme, which has means only.
+        If the scheme cannot integrate this model, or jumps or signals are to be kept
+        that it does not have.
     """
     if not isinstance(scheme, Richardson):
-        plan = Plan.of(dynamics, grid_for(scheme, times), scheme, seed, n_traj)
-        return replace(plan, keep_signals=keep_signals)
-    if keep_signals:
+        grid = grid_for(scheme, times)
+        return Plan.of(dynamics, grid, scheme, seed, n_traj, keep_jumps, keep_signals)
+    if keep_jumps or keep_signals:
+        argument = "keep_jumps" if keep_jumps else "keep_signals"
         raise SchemeMismatchError(
-            f"`keep_signals` must go with a scheme of single trajectories, but {scheme}"
-            " has means only; use Strang(dt=...)"
+            f"`{argument}` must go with a scheme that has single trajectories, but "
+            f"{scheme} extrapolates means; use Strang(dt=...)"
         )
     grid = grid_for(scheme, times)
     fine, coarse = coupled_plans(dynamics, grid, scheme.base, seed, n_traj)

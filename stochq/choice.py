@@ -15,8 +15,10 @@ from stochq.errors import SchemeMismatchError
 from stochq.lowering import Dynamics, lower
 from stochq.model import Model
 from stochq.schemes import SCHEMES, EulerMaruyama, Exact, Midpoint, Scheme, Strang
+from stochq.schemes.flow import Method, flow_method
 from stochq.schemes.lanes import ATOM
 from stochq.schemes.splitting import has_flow
+from stochq.schemes.taylor import TOLERANCE
 from stochq.schemes.traits import StepGrid, grid_for
 from stochq.structure import commute, commuting_groups
 from stochq.unravelings import Choice
@@ -132,10 +134,11 @@ def _typical_spread(dynamics: Dynamics, times: Floats, scheme: Scheme) -> Floats
 def default_scheme(dynamics: Dynamics, times: Floats, n_traj: int) -> Scheme:
     """Return the scheme that fits a model's structure, with its step.
 
-    `Exact` where all parts commute. Otherwise `Strang` with the largest step whose
-    exact bias stays below a tenth of the sampling error expected of `n_traj`
-    trajectories at a typical time, for every observable; where an exact bias is out of
-    reach, a twentieth of the fastest local time of the model. What does not split
+    `Exact` where there is no noise or all parts commute. Otherwise `Strang` with the
+    largest step whose exact bias stays below a tenth of the sampling error expected of
+    `n_traj` trajectories at a typical time, for every observable; where an exact bias
+    is out of reach, a twentieth of the fastest local time of the model. What does not
+    split
     (correlated channels that do not commute and have different functions of time) gets
     `Midpoint`.
 
@@ -195,10 +198,24 @@ def _structure(dynamics: Dynamics) -> list[str]:
     return found
 
 
+def _flow(scheme: Scheme, dynamics: Dynamics, times: Floats) -> list[str]:
+    """Return how the flow between increments is integrated, and why."""
+    if not isinstance(scheme, (Exact, Strang)) or not dynamics.jumps:
+        return []
+    frozen = isinstance(scheme, Strang)
+    found = flow_method(dynamics, grid_for(scheme, times), frozen=frozen)
+    line = f"  flow and jumps: {found.kind.value} ({found.reason})"
+    if found.kind is Method.TAYLOR:
+        line += f", jump times to |ln(S/u)| <= {TOLERANCE:g}"
+    return [line]
+
+
 def _reason(scheme: Scheme, dynamics: Dynamics) -> str:
     """Return why a scheme was chosen."""
-    if isinstance(scheme, Exact):
+    if isinstance(scheme, Exact) and dynamics.noise:
         return "all parts commute, so no step is needed"
+    if isinstance(scheme, Exact):
+        return "there is no noise, so no step is needed"
     if isinstance(scheme, Strang) and dynamics.raw:
         return (
             "every factor has a closed form and averages have weak order 2; the norm "
@@ -248,6 +265,7 @@ def explain_scheme(
     scheme = default_scheme(dynamics, grid, n_traj)
     lines = [*_structure(dynamics), "", f"chosen: {scheme}"]
     lines.append(f"  {_reason(scheme, dynamics)}")
+    lines += _flow(scheme, dynamics, grid)
     if np.isfinite(scheme.dt):
         steps = sum(grid_for(scheme, grid).counts)
         bias = exact_step_bias(dynamics, grid, scheme)

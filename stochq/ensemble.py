@@ -6,14 +6,14 @@ import platform
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cache, cached_property
+from functools import cache, cached_property, partial
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from stochq.arrays import Complexes, Floats, Ints, as_times, whole_number
-from stochq.atoms import plan_of
+from stochq.atoms import Kept, plan_of
 from stochq.bias import doubted_step_bias, observable_ranges
 from stochq.choice import default_scheme
 from stochq.coupled import coupled_step_bias
@@ -22,9 +22,11 @@ from stochq.lowering import Dynamics, lower
 from stochq.model import Model
 from stochq.moments import Moments
 from stochq.parallel import checked_jobs, collect
+from stochq.records import JumpRecords
 from stochq.replay import Trajectory, checked_scheme, replay
 from stochq.schemes import Richardson, Scheme, TwoPoint
 from stochq.signals import complex_signal
+from stochq.strata import collect_strata, strata_of
 from stochq.streams import Purpose, child_seed, stream_key
 from stochq.structure import commute
 from stochq.unravelings import Choice
@@ -65,6 +67,9 @@ class Ensemble:
         put back and this is 1.
     ranges : ndarray, shape (O,)
         Largest minus smallest possible value of each observable.
+    weight : float
+        What a trajectory counts, at most: 1, or less where the ensemble is stratified
+        and trajectories sample only what is not known.
     deterministic : ndarray of bool, shape (O, T)
         Where every trajectory must have the same value: conserved quantities, pure
         initial states, models without noise and jumps.
@@ -72,6 +77,8 @@ class Ensemble:
         The lowered model.
     scheme : Scheme
         What integrated it.
+    jump_records : JumpRecords or None
+        The jumps of every trajectory, one by one, if `keep_jumps` asked for them.
     signals : ndarray, shape (M, T - 1, n_traj), or None
         With ``keep_signals``: the integral of dY over each interval between output
         times, of every monitor and trajectory [sqrt(time)]. A heterodyne monitor has
@@ -88,9 +95,11 @@ class Ensemble:
     jumps: Ints
     mean_norm: Floats
     ranges: Floats
+    weight: float
     deterministic: Any
     dynamics: Dynamics
     scheme: Scheme
+    jump_records: JumpRecords | None
     provenance: Mapping[str, Any]
     signals: Floats | None = None
 
@@ -196,6 +205,11 @@ class Ensemble:
         SchemeMismatchError
             If the scheme has no single trajectories.
         """
+        if self.provenance["stratified"]:
+            raise SchemeMismatchError(
+                "`trajectory` must belong to one sample, but this ensemble is "
+                "stratified; simulate without it"
+            )
         if whole_number(index, "index", at_least=0) >= self.n_traj:
             raise ValueError(f"`index` must be below {self.n_traj}, but is {index}")
         return replay(self.dynamics, self.times, self.scheme, self.seed, int(index))
@@ -288,6 +302,40 @@ def _version_items() -> tuple[tuple[str, str], ...]:
     return tuple(found.items())
 
 
+def _check_records(
+    dynamics: Dynamics, keep_jumps: int | None, stratified: bool
+) -> None:
+    """Refuse to keep jumps that a model does not have, or that are weighted."""
+    if keep_jumps is None:
+        return
+    whole_number(keep_jumps, "keep_jumps", at_least=1)
+    if not dynamics.jumps:
+        raise SchemeMismatchError(
+            "`keep_jumps` must go with a model that jumps, but this one has no "
+            "dissipator that does; leave it out, or unravel one by Jump()"
+        )
+    if stratified:
+        raise SchemeMismatchError(
+            "`keep_jumps` must go with trajectories of equal weights, but "
+            "`stratified` is True; leave one of them out"
+        )
+
+
+def _records(
+    dynamics: Dynamics, times: Floats, kept: Kept | None, limit: int | None
+) -> JumpRecords | None:
+    """Return the kept jumps with the names of their dissipators."""
+    if kept is None or limit is None:
+        return None
+    return JumpRecords(
+        **kept._asdict(),
+        names=dynamics.jump_names,
+        start=float(times[0]),
+        stop=float(times[-1]),
+        limit=limit,
+    )
+
+
 def simulate(
     model: Model,
     times: Any,
@@ -299,6 +347,8 @@ def simulate(
     n_jobs: int = 1,
     batch: int | None = None,
     progress: bool | None = None,
+    stratified: bool = False,
+    keep_jumps: int | None = None,
     keep_signals: bool = False,
 ) -> Ensemble:
     r"""Average observables over trajectories of a model.
@@ -338,6 +388,17 @@ def simulate(
         Atoms of 64 trajectories per task; affects speed only.
     progress : bool, optional
         Show a bar; by default on a terminal only.
+    stratified : bool, default False
+        Sample only what must be: a mixed initial state is split into its kets, and
+        where jumps are all that is random, the branch without a jump is solved
+        exactly, so that every trajectory jumps. Means and standard errors are those of
+        the whole; `sd` is that of n_traj equal trajectories with the same error, and
+        `jumps` counts jumps of the sampled part.
+    keep_jumps : int, optional
+        Keep the times and operators of the first `keep_jumps` jumps of every
+        trajectory as ``ensemble.jump_records``. They take at most
+        ``20 n_traj keep_jumps`` bytes, and 8 for every trajectory's number of jumps
+        by each operator; while a batch runs, 12 for every jump it may have.
     keep_signals : bool, default False
         Keep the signals of monitors, integrated over the intervals between output
         times, as `Ensemble.signals`: 8 bytes for each monitor, interval and trajectory.
@@ -353,7 +414,8 @@ def simulate(
     ModelError
         If `times` or `unraveling` do not fit.
     SchemeMismatchError
-        If the scheme or an unraveling cannot integrate this model.
+        If the scheme or an unraveling cannot integrate this model, or `stratified` has
+        nothing to split.
     """
     if not isinstance(model, Model):
         raise ModelError(f"`model` must be a Model, but is {type(model).__name__}")
@@ -365,11 +427,22 @@ def simulate(
     if batch is not None:
         whole_number(batch, "batch", at_least=1)
     dynamics = lower(model, unraveling)
+    _check_records(dynamics, keep_jumps, stratified)
     if scheme is None:
         scheme = default_scheme(dynamics, grid, n_traj)
     scheme = checked_scheme(scheme)
-    source = plan_of(dynamics, grid, scheme, seed, n_traj, keep_signals=keep_signals)
-    run = collect(source, n_jobs=n_jobs, batch=batch, progress=progress)
+    run_all = partial(collect, n_jobs=n_jobs, batch=batch, progress=progress)
+    if stratified:
+        if keep_jumps or keep_signals:
+            raise SchemeMismatchError(
+                "`stratified` must go without keep_jumps and keep_signals, whose "
+                "trajectories would have unequal weights"
+            )
+        strata = strata_of(dynamics, grid, n_traj)
+        run = collect_strata(dynamics, grid, scheme, strata, seed, run_all)
+    else:
+        keep = (keep_jumps or 0, keep_signals)
+        run = run_all(plan_of(dynamics, grid, scheme, seed, n_traj, *keep))
     return Ensemble(
         names=tuple(model.observables),
         times=grid,
@@ -379,15 +452,18 @@ def simulate(
         jumps=run.jumps,
         mean_norm=run.mean_norm,
         ranges=observable_ranges(dynamics),
+        weight=run.weight,
         deterministic=_deterministic(dynamics, grid.size, scheme.traits.unitary),
         dynamics=dynamics,
         scheme=scheme,
+        jump_records=_records(dynamics, grid, run.kept, keep_jumps),
         signals=run.signals if keep_signals else None,
         provenance={
             "versions": dict(_version_items()),
             "scheme": repr(scheme),
             "dt": scheme.dt,
             "unraveling": dict(dynamics.unraveling),
+            "stratified": stratified,
             "calculus": model.calculus,
             "norm_defect": run.norm_defect,
             "jump_time_residual": run.residual,

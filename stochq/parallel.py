@@ -11,7 +11,7 @@ from joblib import Parallel, delayed
 from tqdm.auto import tqdm
 
 from stochq.arrays import Floats, Ints, whole_number
-from stochq.atoms import Run, Source
+from stochq.atoms import Kept, Run, Source
 from stochq.moments import Moments, batch_means, batch_size, merge_tree
 from stochq.schemes.lanes import ATOM
 
@@ -40,6 +40,10 @@ class Collected:
         Mean of <psi|psi>.
     norm_defect, residual : float
         The largest of all.
+    weight : float
+        What a trajectory counts, at most, in the mean of all.
+    kept : Kept or None
+        The jumps of single trajectories, if asked for.
     signals : ndarray, shape (monitors, T - 1, n)
         Those that were kept.
     """
@@ -51,6 +55,8 @@ class Collected:
     norm_defect: float
     residual: float
     signals: Floats
+    weight: float = 1.0
+    kept: Kept | None = None
 
 
 @dataclass(frozen=True)
@@ -63,6 +69,7 @@ class _Part:
     norms: list[Floats]
     norm_defect: float
     residual: float
+    kept: Kept | None
     signals: Floats
 
 
@@ -84,7 +91,14 @@ def _statistics(run: Run, n_traj: int) -> _Part:
         for start in range(0, run.norms.shape[1], ATOM)
     ]
     return _Part(
-        atoms, means, run.jumps, norms, run.norm_defect, run.residual, run.signals
+        atoms,
+        means,
+        run.jumps,
+        norms,
+        run.norm_defect,
+        run.residual,
+        run.kept,
+        run.signals,
     )
 
 
@@ -151,6 +165,7 @@ def collect(
     with np.errstate(**DIVERGENCE):
         moments = merge_tree(atom for part in parts for atom in part.atoms)
     norms = np.array([n for part in parts for n in part.norms])
+    kept = [part.kept for part in parts if part.kept is not None]
     return Collected(
         moments=moments,
         batches=means,
@@ -159,4 +174,5 @@ def collect(
         norm_defect=max(part.norm_defect for part in parts),
         residual=max(part.residual for part in parts),
         signals=np.concatenate([part.signals for part in parts], axis=-1),
+        kept=Kept.joined(kept) if kept else None,
     )

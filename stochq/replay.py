@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import numpy.typing as npt
 
 from stochq.arrays import Complexes, Floats, Ints, as_times, whole_number
 from stochq.atoms import Plan, taken
@@ -25,6 +26,9 @@ if TYPE_CHECKING:
     import pandas as pd
 
 __all__ = ["NoiseRecord", "Trajectory", "checked_scheme", "replay", "trajectory"]
+
+#: Jumps of a trajectory that there is room for at first.
+ROOM = 1024
 
 
 @dataclass(frozen=True, eq=False)
@@ -107,6 +111,9 @@ class Trajectory:
         Expectation values as they enter the ensemble's means.
     noise : NoiseRecord
         What it was driven by.
+    jumps : ndarray of (time, channel), shape (n,)
+        When it jumped, ``jumps["time"]`` [time], and by which operator,
+        ``jumps["channel"]``.
     signals : ndarray, shape (monitors, T - 1)
         The integral of every monitor's dY over each interval [sqrt(time)].
     signal_names : tuple of str
@@ -123,6 +130,7 @@ class Trajectory:
     norms: Floats
     expectations: Floats
     noise: NoiseRecord
+    jumps: npt.NDArray[Any]
     signals: Floats
     signal_names: tuple[str, ...]
     seed: int
@@ -167,6 +175,14 @@ def _record(plan: Plan, seed: int, index: int) -> NoiseRecord:
     )
 
 
+def _jumps(lanes: Lanes, lane: int, count: int) -> npt.NDArray[Any]:
+    """Return the times and operators of the jumps of one trajectory."""
+    jumps = np.empty(count, dtype=[("time", np.float64), ("channel", np.int32)])
+    jumps["time"] = lanes.tally.time[lane, :count]
+    jumps["channel"] = lanes.tally.channel[lane, :count]
+    return jumps
+
+
 def _state(lanes: Lanes, lane: int, dynamics: Dynamics) -> Complexes:
     """Return the state of one trajectory in the model's whole basis."""
     x = lanes.x[0, 0] + 1j * lanes.x[0, 1]
@@ -188,10 +204,12 @@ def replay(
     seed: int,
     index: int,
     path_dt: float | None = None,
+    room: int = ROOM,
 ) -> Trajectory:
     """Return trajectory number `index` of a lowered model, bit by bit as in ensembles.
 
-    A ket is carried with the 63 others of its atom.
+    A ket is carried with the 63 others of its atom. A trajectory with more jumps than
+    there is room for is carried once more.
     """
     if not scheme.traits.paths:
         raise SchemeMismatchError(
@@ -199,7 +217,7 @@ def replay(
             "only has means; use Strang(dt=...)"
         )
     grid = path_grid(scheme, times, path_dt)
-    plan = Plan.of(dynamics, grid, scheme, seed, index + 1)
+    plan = Plan.of(dynamics, grid, scheme, seed, index + 1, room)
     if plan.state.one_body:
         numbers, lane = np.array([index], dtype=np.int64), 0
     else:
@@ -214,6 +232,9 @@ def replay(
         states.append(_state(lanes, lane, dynamics))
         values.append(found[:, lane])
         norms.append(float(squares[lane]))
+    jumped = int(lanes.tally.counts[:, lane].sum())
+    if jumped > room:
+        return replay(dynamics, times, scheme, seed, index, path_dt, jumped)
     return Trajectory(
         names=tuple(dynamics.model.observables),
         times=times,
@@ -221,6 +242,7 @@ def replay(
         norms=np.array(norms),
         expectations=np.array(values).T,
         noise=_record(plan, seed, index),
+        jumps=_jumps(lanes, lane, jumped),
         signals=np.array(signals).reshape(times.size - 1, -1).T,
         signal_names=tuple(m.name for m in dynamics.monitors),
         seed=seed,

@@ -109,7 +109,7 @@ def _event_size(ensemble: Ensemble) -> Floats:
     """
     moments, dynamics = ensemble.moments, ensemble.dynamics
     counts = [*ensemble.jumps[:, -1], *(dynamics.initial.probabilities * moments.count)]
-    ranges = ensemble.ranges[:, None]
+    ranges = ensemble.weight * ensemble.ranges[:, None]
     if min(counts) < RARE_EVENTS:
         return ranges
     seen = np.maximum(moments.high - moments.mean, moments.mean - moments.low)
@@ -138,7 +138,7 @@ def _standard_errors(ensemble: Ensemble, size: Floats, unseen: Any) -> Floats:
     """
     events = np.maximum(ensemble.moments.events, 1.0)
     errors = ensemble.mcse * np.sqrt(1 + MISSED / events)
-    ranges = ensemble.ranges[:, None]
+    ranges = ensemble.weight * ensemble.ranges[:, None]
     size = np.where(events < HANDFUL, ranges, size)
     missed = np.sqrt(MISSED) * size / ensemble.n_traj
     found: Floats = np.hypot(errors, np.where(unseen, missed, 0.0))

@@ -26,6 +26,7 @@ __all__ = [
     "Purpose",
     "child_seed",
     "fill_normals",
+    "fill_words",
     "normals_at",
     "philox",
     "stream_key",
@@ -190,6 +191,21 @@ def log_unit(u):
 
 
 @kernel
+def fill_words(key, trajectories, lanes, block, words):
+    """Write the four 32-bit words of a block for every lane."""
+    low = uint64(0xFFFFFFFF)
+    k0, k1 = uint64(key[0]), uint64(key[1])
+    c2, c3 = uint64(block) & low, uint64(block) >> uint64(32)
+    for w in range(lanes):
+        number = uint64(trajectories[w])
+        a, b, c, d = philox(k0, k1, number & low, number >> uint64(32), c2, c3)
+        words[0, w] = a
+        words[1, w] = b
+        words[2, w] = c
+        words[3, w] = d
+
+
+@kernel
 def fill_normals(key, trajectories, lanes, block, words, out):
     """Write the four standard normals of a block for every lane.
 
@@ -208,16 +224,7 @@ def fill_normals(key, trajectories, lanes, block, words, out):
     out : float array, shape (4, W)
         The normals, by Box and Muller.
     """
-    low = uint64(0xFFFFFFFF)
-    k0, k1 = uint64(key[0]), uint64(key[1])
-    c2, c3 = uint64(block) & low, uint64(block) >> uint64(32)
-    for w in range(lanes):
-        number = uint64(trajectories[w])
-        a, b, c, d = philox(k0, k1, number & low, number >> uint64(32), c2, c3)
-        words[0, w] = a
-        words[1, w] = b
-        words[2, w] = c
-        words[3, w] = d
+    fill_words(key, trajectories, lanes, block, words)
     scale = 2.0**-32
     for pair in range(2):
         for w in range(lanes):

@@ -7,10 +7,10 @@ symmetric order, whose exact bias is in the table; a tenth of the sampling error
 target.
 """
 
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import replace
 
 import numpy as np
+from peers import Participant
 
 from stochq import Strang, TwoPoint, default_scheme, lower, master_equation, simulate
 from stochq.bias import exact_step_bias
@@ -28,17 +28,7 @@ for angle in (0.3, 1.1, 0.7, 1.4):
 MODEL = replace(noisy_chain(SITES), initial=START / np.linalg.norm(START))
 
 
-@dataclass
-class Participant:
-    """Somebody who runs the workload: run(seed) -> (means, their errors)."""
-
-    name: str
-    n_traj: int
-    bias: float
-    run: Any
-
-
-def exact():
+def exact(full):
     return master_equation(MODEL, TIMES, sensitivity=False).values
 
 
@@ -121,8 +111,8 @@ def qutip_run(seed):
     return values.mean(axis=0), values.std(axis=0, ddof=1) / np.sqrt(SMALL)
 
 
-def participants():
-    """Return stochq first, then every peer that is installed."""
+def participants(full):
+    """Return stochq first, then every peer that is installed; one size only."""
     chosen = default_scheme(lower(MODEL), TIMES, N_TRAJ)
     found = [
         Participant(f"stochq {scheme}", N_TRAJ, bias_of(scheme), stochq_run(scheme))

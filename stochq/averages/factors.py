@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -37,8 +38,12 @@ class Factors:
         self._spectra = [Spectrum.of(operator) for operator in dynamics.channels]
         self._flows: dict[float, list[Map]] = {}
 
-    def flow(self, duration: float) -> list[Map]:
-        """Return the averaged flow for a duration."""
+    def flow(self, duration: float, row: Floats) -> list[Map]:
+        """Return the averaged flow for a duration and a row of the table."""
+        if (self.dynamics.jump_function_of >= 0).any():
+            frozen = self.dynamics.frozen(row)
+            own = replace(frozen, hamiltonian=self.dynamics.hamiltonian)
+            return [semigroup(own, duration)]
         if duration not in self._flows:
             self._flows[duration] = self._flow(duration)
         return self._flows[duration]
@@ -120,7 +125,7 @@ def _size(c: Operator) -> Operator:
 def strang_step(parts: Factors, h: float, row: Floats) -> AveragedStep:
     """Return the averaged Strang step."""
     order = list(range(parts.count))
-    start, link = parts.flow(0.5 * h), parts.flow(h)
+    start, link = parts.flow(0.5 * h, row), parts.flow(h, row)
     if not order:
         return AveragedStep([], link, [])
     if not start and not parts.dynamics.time_dependent and len(order) > 1:
@@ -141,7 +146,7 @@ def swept_step(
     order = list(range(len(parts.groups)))
     forward = compose(parts.sweep(order, h, row))
     backward = compose(parts.sweep(order[::-1], h, row))
-    half = parts.flow(0.5 * h)
+    half = parts.flow(0.5 * h, row)
     if isinstance(scheme, RandomOrder):
         body: Map = lambda rho: 0.5 * (forward(rho) + backward(rho))  # noqa: E731
     else:

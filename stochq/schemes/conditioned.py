@@ -14,13 +14,18 @@ from stochq.arrays import Ints
 from stochq.jit import kernel
 from stochq.lowering import Dynamics
 from stochq.schemes.flow import RUNGS, propagators
-from stochq.schemes.lanes import apply_matrix, copy
+from stochq.schemes.lanes import apply_matrix, copy, count_jump
 from stochq.schemes.monitors import sizes
 from stochq.states import DensityMatrix
 from stochq.streams import uniform_pair
 from stochq.structure import Sparse, pack
 
-__all__ = ["ConditionedFlow", "conditioned_flow", "conditioned_lanes"]
+__all__ = [
+    "ConditionedFlow",
+    "conditioned_flow",
+    "conditioned_lanes",
+    "no_conditioned_flow",
+]
 
 
 class ConditionedFlow(NamedTuple):
@@ -44,8 +49,7 @@ def conditioned_flow(dynamics: Dynamics, duration: float) -> ConditionedFlow:
     """
     initial = dynamics.initial
     if not isinstance(initial, DensityMatrix):
-        empty = pack([])
-        return ConditionedFlow(0, empty, empty, duration, np.zeros(0, np.int64))
+        return no_conditioned_flow(duration)
     rungs = [duration / 2**m for m in range(RUNGS + 1)] if dynamics.jumps else []
     return ConditionedFlow(
         channels=len(dynamics.jumps),
@@ -54,6 +58,12 @@ def conditioned_flow(dynamics: Dynamics, duration: float) -> ConditionedFlow:
         duration=duration,
         diagonal=initial.diagonal,
     )
+
+
+def no_conditioned_flow(duration: float) -> ConditionedFlow:
+    """Return the flow of no density matrix."""
+    empty = pack([])
+    return ConditionedFlow(0, empty, empty, duration, np.zeros(0, np.int64))
 
 
 @kernel
@@ -110,7 +120,7 @@ def _jump(flow, v, uniform, trial):
 
 
 @kernel
-def _carry(flow, v, duration, clock, draw, key, trajectory, trial, tally):
+def _carry(flow, v, start, duration, clock, draw, key, trajectory, trial, tally):
     """Carry one matrix through `duration`, with all its jumps."""
     left = duration
     while left > 0.0:
@@ -119,8 +129,7 @@ def _carry(flow, v, duration, clock, draw, key, trajectory, trial, tally):
             break
         uniform, fresh = uniform_pair(key, trajectory, draw)
         chosen = _jump(flow, v, uniform, trial)
-        if trajectory < tally.n_traj:
-            tally.jumps[chosen] += 1
+        count_jump(tally, trajectory, chosen, start + (duration - left) + t)
         clock = fresh
         draw += 1
         left -= t
@@ -129,9 +138,21 @@ def _carry(flow, v, duration, clock, draw, key, trajectory, trial, tally):
 
 @kernel
 def conditioned_lanes(
-    flow, x, duration, step, first_row, clock, draws, key, trajectory, y, size, tally
+    flow,
+    x,
+    start,
+    duration,
+    step,
+    first_row,
+    clock,
+    draws,
+    key,
+    trajectory,
+    y,
+    size,
+    tally,
 ):
-    """Carry a group of lanes through the flow for one duration, jumps included.
+    """Carry a group of lanes through the flow from `start` on, jumps included.
 
     ``step`` from ``first_row`` on is the propagator for exactly that duration.
     """
@@ -144,8 +165,8 @@ def conditioned_lanes(
             if size[w] <= clock[w]:
                 v[:, :, 0] = x[:, :, w]
                 clock[w], draws[w] = _carry(
-                    flow, v, duration, clock[w], draws[w], key, trajectory[w], trial,
-                    tally,
+                    flow, v, start, duration, clock[w], draws[w], key, trajectory[w],
+                    trial, tally,
                 )  # fmt: skip
                 y[:, :, w] = v[:, :, 0]
     copy(y, x)

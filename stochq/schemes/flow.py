@@ -8,6 +8,7 @@ exceptional point) a ladder of exact propagators for durations D / 2^m replaces 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from enum import Enum
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -16,14 +17,21 @@ import scipy.sparse as sp
 
 from stochq.arrays import Complexes, Floats, Ints, Operator, adjoint
 from stochq.lowering import Dynamics
+from stochq.schemes.diagonal import monomials
+from stochq.schemes.series import series_work
+from stochq.schemes.traits import StepGrid
 from stochq.structure import Sparse, blocks, pack
 
 __all__ = [
     "RUNGS",
+    "Chosen",
     "JumpFlow",
+    "Method",
     "flow_generator",
+    "flow_method",
     "flow_propagators",
     "jump_flow",
+    "no_jumps",
     "propagators",
 ]
 
@@ -37,6 +45,12 @@ DENSE_SIZE, SERIES, DENSE_PART, DROPPED = 128, 18, 0.25, 1e-19
 #: Most copies of a propagator, and elements that all of them together may have.
 COPIES, COPIES_ELEMENTS = 16, 2**18
 
+EPS = float(np.finfo(np.float64).eps)
+
+#: Most elements of eigenvector or propagator matrices; products of a Taylor series
+#: that one of them costs as much as (measured); dimension of the largest ladder.
+DENSE_ELEMENTS, DENSE_WORTH, LADDER_DIM = 2**23, 4.0, 64
+
 #: Rungs of the ladder of propagators: durations D, D/2, ..., D/2^48.
 RUNGS = 48
 
@@ -44,13 +58,18 @@ RUNGS = 48
 class JumpFlow(NamedTuple):
     """Everything a kernel needs to carry a state through jumps.
 
-    ``channels`` counts the jump operators; ``right``, ``left`` and ``gram`` are R, R^-1
-    and R^dag R; ``jumps`` and ``rates`` stack the c and the c^dag c; ``ladder`` stacks
-    the propagators, D is ``duration``.
+    ``channels`` counts the jump operators; ``total`` is their rate where it does not
+    depend on the state, else -1; ``right``, ``left`` and ``gram`` are R, R^-1 and
+    R^dag R; ``jumps`` and ``rates`` stack the c and the c^dag c; ``ladder`` stacks
+    the propagators, D is ``duration``. Where the flow is ``diagonal``, the c take each
+    basis state to ``target``, times ``factor``, at the rate ``strength``, with
+    ``frequency`` E / 2 pi and ``decay``.
     """
 
     channels: int
+    diagonal: bool
     spectral: bool
+    total: float
     energies: Complexes
     right: Sparse
     left: Sparse
@@ -59,6 +78,11 @@ class JumpFlow(NamedTuple):
     rates: Sparse
     ladder: Sparse
     duration: float
+    target: Ints
+    factor: Complexes
+    strength: Floats
+    frequency: Floats
+    decay: Floats
 
 
 def _eigenbasis(generator: Operator) -> tuple[Complexes, Operator, Operator, float]:
@@ -70,8 +94,7 @@ def _eigenbasis(generator: Operator) -> tuple[Complexes, Operator, Operator, flo
     condition = 1.0
     for members in blocks(generator):
         dense = generator[members][:, members].toarray()
-        hermitian = np.array_equal(dense, dense.conj().T)
-        values, vectors = (np.linalg.eigh if hermitian else np.linalg.eig)(dense)
+        values, vectors = _eigen(dense)
         energies[members] = values
         square = np.ix_(members, members)
         right[square] = vectors
@@ -79,6 +102,77 @@ def _eigenbasis(generator: Operator) -> tuple[Complexes, Operator, Operator, flo
         if condition < CONDITION_LIMIT:
             left[square] = np.linalg.inv(vectors)
     return energies, right.tocsr(), left.tocsr(), condition
+
+
+def _eigen(dense: Complexes) -> tuple[Complexes, Complexes]:
+    """Return eigenvalues and eigenvectors, orthogonal ones where all decay alike."""
+    loss = 1j * dense.diagonal().imag.mean() * np.eye(len(dense))
+    rest = dense - loss
+    if np.abs(rest - rest.conj().T).max() > EPS * np.abs(dense).max():
+        return np.linalg.eig(dense)
+    values, vectors = np.linalg.eigh(rest)
+    return values + loss[0, 0], vectors
+
+
+def total_rate(dynamics: Dynamics) -> float:
+    """Return Gamma if sum c^dag c = Gamma 1, whatever the state, else -1."""
+    rates = sp.csr_array(sum(adjoint(c) @ c for c in dynamics.jumps))
+    diagonal = rates.diagonal().real
+    gamma = float(diagonal.mean())
+    rest = rates - sp.diags_array(np.full(diagonal.size, gamma), format="csr")
+    uneven = float(np.abs(rest.data).max(initial=0.0))
+    return gamma if uneven <= 16 * EPS * gamma else -1.0
+
+
+class Method(Enum):
+    """How a state is carried through the flow."""
+
+    PROPAGATOR = "propagators"
+    DIAGONAL = "populations of a diagonal H_eff"
+    EVENTS = "events at a rate that does not depend on the state"
+    EIGENBASIS = "eigenbasis of H_eff"
+    LADDER = "ladder of propagators"
+    TAYLOR = "Taylor series"
+
+
+class Chosen(NamedTuple):
+    """A method and the reason for it."""
+
+    kind: Method
+    reason: str
+
+
+def flow_method(dynamics: Dynamics, grid: StepGrid, *, frozen: bool) -> Chosen:
+    """Return how the flow of a model is integrated over the steps of a grid.
+
+    Frozen, drives are not part of it and rates hold their averages over a step.
+    """
+    if dynamics.one_body or dynamics.lifted:
+        kind = "density matrices" if dynamics.lifted else "orbitals"
+        return Chosen(Method.PROPAGATOR, kind)
+    if (dynamics.jump_function_of >= 0).any() or (dynamics.drives and not frozen):
+        return Chosen(Method.TAYLOR, "it depends on time")
+    generator = flow_generator(dynamics)
+    elements = sum(members.size**2 for members in blocks(generator))
+    if not dynamics.jumps:
+        if elements > DENSE_ELEMENTS:
+            return Chosen(Method.TAYLOR, "too large for a propagator")
+        return Chosen(Method.PROPAGATOR, "no jumps")
+    if monomials(generator, dynamics.jumps) is not None:
+        return Chosen(Method.DIAGONAL, "every c moves basis states to basis states")
+    duration = max(grid.lengths, default=0.0)
+    series = series_work(generator, duration)
+    if elements > DENSE_ELEMENTS or DENSE_WORTH * elements > series:
+        return Chosen(Method.TAYLOR, "its terms cost less than the eigenvectors")
+    if total_rate(dynamics) >= 0.0:
+        return Chosen(Method.EVENTS, "sum c^dag c is a multiple of 1")
+    condition = _eigenbasis(generator)[3]
+    found = f"condition number of its eigenvectors {condition:.2g}"
+    if condition < CONDITION_LIMIT:
+        return Chosen(Method.EIGENBASIS, found)
+    if dynamics.dim > LADDER_DIM:
+        return Chosen(Method.TAYLOR, found)
+    return Chosen(Method.LADDER, found)
 
 
 def propagators(generator: Operator, durations: Sequence[float]) -> list[Operator]:
@@ -199,12 +293,14 @@ def flow_generator(dynamics: Dynamics) -> Operator:
     return dynamics.effective_hamiltonian
 
 
-def _no_jumps(duration: float) -> JumpFlow:
+def no_jumps(duration: float) -> JumpFlow:
     """Return the flow of a model without jumps, which needs no eigenbasis."""
     nothing = pack([])
     return JumpFlow(
         channels=0,
+        diagonal=False,
         spectral=True,
+        total=-1.0,
         energies=np.zeros(0, dtype=np.complex128),
         right=nothing,
         left=nothing,
@@ -213,6 +309,11 @@ def _no_jumps(duration: float) -> JumpFlow:
         rates=nothing,
         ladder=nothing,
         duration=duration,
+        target=np.zeros((0, 0), dtype=np.int64),
+        factor=np.zeros((0, 0), dtype=np.complex128),
+        strength=np.zeros((0, 0)),
+        frequency=np.zeros(0),
+        decay=np.zeros(0),
     )
 
 
@@ -222,8 +323,10 @@ def jump_flow(dynamics: Dynamics, duration: float) -> JumpFlow:
     Events of orbitals are not its business.
     """
     if not dynamics.jumps or dynamics.one_body or dynamics.lifted:
-        return _no_jumps(duration)
+        return no_jumps(duration)
     generator = flow_generator(dynamics)
+    found = monomials(generator, dynamics.jumps)
+    target, factor = found or (np.zeros((0, 0), np.int64), np.zeros((0, 0), complex))
     energies, right, left, condition = _eigenbasis(generator)
     spectral = condition < CONDITION_LIMIT
     ladder: list[Operator] = []
@@ -233,7 +336,9 @@ def jump_flow(dynamics: Dynamics, duration: float) -> JumpFlow:
     rates = [adjoint(c) @ c for c in dynamics.jumps]
     return JumpFlow(
         channels=len(dynamics.jumps),
+        diagonal=found is not None,
         spectral=spectral,
+        total=total_rate(dynamics),
         energies=energies,
         right=pack(right),
         left=pack(left),
@@ -242,4 +347,9 @@ def jump_flow(dynamics: Dynamics, duration: float) -> JumpFlow:
         rates=pack(rates),
         ladder=pack(ladder),
         duration=duration,
+        target=target,
+        factor=factor,
+        strength=np.square(np.abs(factor)),
+        frequency=energies.real / (2 * np.pi),
+        decay=-2.0 * energies.imag,
     )

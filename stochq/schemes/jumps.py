@@ -11,8 +11,9 @@ from __future__ import annotations
 import numpy as np
 
 from stochq.jit import kernel
+from stochq.schemes.diagonal import diagonal_lanes
 from stochq.schemes.flow import RUNGS
-from stochq.schemes.lanes import apply_matrix, copy, squared_norms
+from stochq.schemes.lanes import apply_matrix, copy, count_jump, squared_norms
 from stochq.streams import uniform_pair
 
 __all__ = ["flow_lanes"]
@@ -60,6 +61,12 @@ def _waiting_time(flow, a, level, limit, b, c):
     amplitudes at t. Newton on ln S is exact for one exponential; the bracket guards it.
     """
     low, high = 0.0, limit
+    if flow.total >= 0.0:  # the same exponential whatever the state
+        square, slope = _survival(flow, a, 0.0, b, c)
+        t = max(0.0, np.log(square / level) / flow.total)
+        square, slope = _survival(flow, a, min(t, limit), b, c)
+        miss = abs(np.log(square / level)) if t <= limit else 0.0
+        return min(t, limit), miss, t <= limit
     square, slope = _survival(flow, a, limit, b, c)
     if square > level:
         return limit, 0.0, False
@@ -139,7 +146,7 @@ def _jump(flow, v, uniform, out):
 
 
 @kernel
-def _carry(flow, v, duration, clock, draw, key, trajectory, work, tally):
+def _carry(flow, v, start, duration, clock, draw, key, trajectory, work, tally):
     """Carry one ket through `duration`, with all its jumps; return clock and draw."""
     a, b, c = work[0], work[1], work[2]
     left = duration
@@ -155,21 +162,20 @@ def _carry(flow, v, duration, clock, draw, key, trajectory, work, tally):
             return clock, draw
         uniform, fresh = uniform_pair(key, trajectory, draw)
         chosen = _jump(flow, v, uniform, a)
-        if trajectory < tally.n_traj:
-            tally.jumps[chosen] += 1
         clock = fresh
         draw += 1
         left -= t
+        count_jump(tally, trajectory, chosen, start + (duration - left))
         if left <= 0.0:
             return clock, draw
 
 
 @kernel
 def flow_lanes(
-    flow, x, duration, step, first_row, clock, draws, key, trajectory, y, square, work,
-    tally,
+    flow, x, start, duration, step, first_row, clock, draws, key, trajectory, y,
+    square, work, tally,
 ):  # fmt: skip
-    """Carry a group of lanes through the flow for one duration, jumps included.
+    """Carry a group of lanes through the flow from `start` on, jumps included.
 
     ``step`` from ``first_row`` on is the propagator for exactly that duration. Lanes
     whose norm stays above their clock need nothing else; the others are carried from
@@ -179,16 +185,24 @@ def flow_lanes(
     apply_matrix(step, first_row, x, y)
     if flow.channels > 0:
         squared_norms(y, square)
+        if flow.diagonal:
+            diagonal_lanes(
+                flow, x, y, square, start, duration, clock, draws, key, trajectory,
+                tally,
+            )  # fmt: skip
+            copy(y, x)
+            return
         v = work[3]
         for w in range(lanes):
-            if square[w] <= clock[w]:
-                for i in range(dim):
-                    v[i] = complex(x[0, i, w], x[1, i, w])
-                clock[w], draws[w] = _carry(
-                    flow, v, duration, clock[w], draws[w], key, trajectory[w], work,
-                    tally,
-                )  # fmt: skip
-                for i in range(dim):
-                    y[0, i, w] = v[i].real
-                    y[1, i, w] = v[i].imag
+            if square[w] > clock[w]:
+                continue
+            for i in range(dim):
+                v[i] = complex(x[0, i, w], x[1, i, w])
+            clock[w], draws[w] = _carry(
+                flow, v, start, duration, clock[w], draws[w], key, trajectory[w], work,
+                tally,
+            )  # fmt: skip
+            for i in range(dim):
+                y[0, i, w] = v[i].real
+                y[1, i, w] = v[i].imag
     copy(y, x)

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
 from stochq.arrays import Floats, Ints
 from stochq.jit import kernel
@@ -35,6 +36,7 @@ __all__ = [
     "apply_matrix",
     "clear",
     "copy",
+    "count_jump",
     "draw_normal",
     "load",
     "measure",
@@ -57,11 +59,41 @@ class Tally(NamedTuple):
         Largest |ln(squared norm / clock)| at a solved jump time.
     n_traj : int
         Trajectories that count; lanes beyond them only fill up the last atom.
+    first : int
+        The first trajectory of the rows below.
+    counts : ndarray of int, shape (channels, n)
+        Jumps so far of every trajectory; n = 0 where none are kept.
+    kept : ndarray of int, shape (n,)
+        Jumps of every trajectory in the arrays below.
+    time : ndarray, shape (n, K)
+        Times of the first K jumps of every trajectory [time].
+    channel : ndarray of int32, shape (n, K)
+        Their operators.
     """
 
     jumps: Ints
     residual: Floats
     n_traj: int
+    first: int
+    counts: Ints
+    kept: Ints
+    time: Floats
+    channel: npt.NDArray[np.int32]
+
+    @classmethod
+    def of(cls, channels: int, n_traj: int, numbers: Ints, limit: int) -> Tally:
+        """Return an empty tally that keeps `limit` jumps of each trajectory."""
+        n = numbers.size if limit else 0
+        return cls(
+            jumps=np.zeros(channels, dtype=np.int64),
+            residual=np.zeros(1),
+            n_traj=int(n_traj),
+            first=int(numbers[0]),
+            counts=np.zeros((channels, n), dtype=np.int64),
+            kept=np.zeros(n, dtype=np.int64),
+            time=np.zeros((n, limit)),
+            channel=np.zeros((n, limit), dtype=np.int32),
+        )
 
 
 @dataclass
@@ -130,8 +162,9 @@ def load(
     width : int, default 64
         Lanes of a group.
     """
-    drawn = state.draw(_first_uniforms(seed, Purpose.INITIAL, numbers))
-    clock = _first_uniforms(seed, Purpose.JUMPS, numbers)
+    uniforms = _first_uniforms(seed, Purpose.INITIAL, numbers)
+    drawn = state.draw(uniforms)
+    clock = state.clocks(uniforms, _first_uniforms(seed, Purpose.JUMPS, numbers))
     if state.one_body:  # (trajectories, sites, particles) as it is
         states, shape = drawn, (numbers.size, state.columns)
     else:
@@ -146,6 +179,22 @@ def load(
         shared=state.one_body,
         tally=tally,
     )
+
+
+@kernel
+def count_jump(tally, trajectory, channel, time):
+    """Count a jump of a trajectory, and keep it while there is room."""
+    if trajectory >= tally.n_traj:
+        return
+    tally.jumps[channel] += 1
+    row = trajectory - tally.first
+    if row < tally.kept.shape[0]:
+        tally.counts[channel, row] += 1
+        place = tally.kept[row]
+        if place < tally.time.shape[1]:
+            tally.time[row, place] = time
+            tally.channel[row, place] = channel
+            tally.kept[row] = place + 1
 
 
 @kernel

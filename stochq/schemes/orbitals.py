@@ -33,13 +33,14 @@ from stochq.schemes.isometries import (
     project,
     square,
 )
-from stochq.schemes.lanes import add, apply_matrix, copy
+from stochq.schemes.lanes import add, apply_matrix, copy, count_jump
 from stochq.streams import uniform_pair
 from stochq.structure import Sparse, blocks, eigenvectors, pack
 
 __all__ = [
     "OrbitalEvents",
     "mode_of",
+    "no_events",
     "orbital_events",
     "orbital_flow",
     "orbital_room",
@@ -165,7 +166,7 @@ def orbital_events(dynamics: Dynamics) -> OrbitalEvents:
         If a rate depends on time.
     """
     if not dynamics.one_body or not dynamics.jumps:
-        return _no_events()
+        return no_events()
     _refuse_functions_of_time(dynamics)
     pairs = zip(dynamics.jumps, dynamics.jump_kinds, strict=True)
     channels = [_channel(c, kind) for c, kind in pairs]
@@ -191,7 +192,7 @@ def orbital_events(dynamics: Dynamics) -> OrbitalEvents:
     )
 
 
-def _no_events() -> OrbitalEvents:
+def no_events() -> OrbitalEvents:
     """Return what stands for no events at all."""
     nothing = pack([])
     none = np.zeros(0, dtype=np.int64)
@@ -294,17 +295,22 @@ def _chosen(passed, uniform):
 
 
 @kernel
-def _count(tally, trajectory, chosen):
-    """Count an event of a trajectory."""
-    if trajectory < tally.n_traj:
-        tally.jumps[chosen] += 1
-
-
-@kernel
 def _steady(
-    events, x, duration, step, first_row, budget, draw, key, trajectory, y, room, tally
+    events,
+    x,
+    start,
+    duration,
+    step,
+    first_row,
+    budget,
+    draw,
+    key,
+    trajectory,
+    y,
+    room,
+    tally,
 ):
-    """Carry orbitals through `duration` with events at constant rates.
+    """Carry orbitals from `start` on with events at constant rates.
 
     ``budget`` is -ln u, less Gamma times the time since the last event; return it and
     the next draw.
@@ -319,7 +325,7 @@ def _steady(
         uniform, fresh = uniform_pair(key, trajectory, draw)
         chosen, remainder = _chosen(room.passed, uniform)
         _happen(events, chosen, remainder, t, x, room)
-        _count(tally, trajectory, chosen)
+        count_jump(tally, trajectory, chosen, start + t)
         budget = -np.log(fresh)
         draw += 1
     apply_matrix(step, first_row, x, y)
@@ -372,9 +378,9 @@ def _newton(budget, rate, slope):
 
 @kernel
 def _following(
-    events, x, duration, budget, draw, key, trajectory, y, room, tally
+    events, x, start, duration, budget, draw, key, trajectory, y, room, tally
 ):  # fmt: skip
-    """Carry orbitals through `duration` with events whose rates follow the state.
+    """Carry orbitals from `start` on with events whose rates follow the state.
 
     ``budget`` is ln(S / u); it is positive until the time ``above``, and negative from
     the time ``below`` on. Return it and the next draw.
@@ -394,7 +400,7 @@ def _following(
             uniform, fresh = uniform_pair(key, trajectory, draw)
             chosen, remainder = _chosen(room.passed, uniform)
             _happen(events, chosen, remainder, 0.0, x, room)
-            _count(tally, trajectory, chosen)
+            count_jump(tally, trajectory, chosen, start + t)
             budget, below = -np.log(fresh), np.inf
             draw += 1
             rate, slope, above = _rates(events, x, room), 0.0, t
@@ -413,9 +419,10 @@ def _following(
 
 @kernel
 def orbital_flow(
-    events, x, duration, step, first_row, clock, draws, key, trajectory, y, room, tally
+    events, x, start, duration, step, first_row, clock, draws, key, trajectory, y, room,
+    tally,
 ):  # fmt: skip
-    """Carry the orbitals of one trajectory through `duration` with all their events.
+    """Carry the orbitals of one trajectory from `start` on with all their events.
 
     ``step`` from ``first_row`` on is exp(-i h t) for exactly that duration; the clock
     is u / S since the last event, the same in every lane.
@@ -423,12 +430,13 @@ def orbital_flow(
     budget = -np.log(clock[0])
     if events.jumping:
         budget, draw = _following(
-            events, x, duration, budget, draws[0], key, trajectory[0], y, room, tally
-        )
+            events, x, start, duration, budget, draws[0], key, trajectory[0], y, room,
+            tally,
+        )  # fmt: skip
     else:
         budget, draw = _steady(
-            events, x, duration, step, first_row, budget, draws[0], key, trajectory[0],
-            y, room, tally,
+            events, x, start, duration, step, first_row, budget, draws[0], key,
+            trajectory[0], y, room, tally,
         )  # fmt: skip
     for w in range(clock.shape[0]):
         clock[w] = np.exp(-budget)

@@ -16,7 +16,7 @@ from numba import uint64
 
 from stochq.jit import kernel
 from stochq.schemes.lanes import clear
-from stochq.streams import philox
+from stochq.streams import fill_words
 
 __all__ = ["signed_factor"]
 
@@ -31,19 +31,10 @@ BITS = 128
 @kernel
 def _draw_signs(key, trajectory, shared, address, words, held, out):
     """Write +1 or -1, bit number `address` of every lane's trajectory."""
-    low = uint64(0xFFFFFFFF)
     number = address // BITS
     lanes = out.shape[0]
     if held[0] != number:
-        k0, k1 = uint64(key[0]), uint64(key[1])
-        c2, c3 = uint64(number) & low, uint64(number) >> uint64(32)
-        for w in range(1 if shared else lanes):
-            t = uint64(trajectory[w])
-            a, b, c, d = philox(k0, k1, t & low, t >> uint64(32), c2, c3)
-            words[0, w] = a
-            words[1, w] = b
-            words[2, w] = c
-            words[3, w] = d
+        fill_words(key, trajectory, 1 if shared else lanes, number, words)
         held[0] = number
     bit = address - BITS * number
     word, shift = bit // 32, uint64(bit % 32)

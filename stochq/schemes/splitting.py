@@ -9,7 +9,7 @@ outer halves of neighboring steps are merged into one factor.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any, NamedTuple
 
@@ -24,8 +24,9 @@ from stochq.schemes.conditioned import (
     ConditionedFlow,
     conditioned_flow,
     conditioned_lanes,
+    no_conditioned_flow,
 )
-from stochq.schemes.flow import JumpFlow, flow_propagators, jump_flow
+from stochq.schemes.flow import JumpFlow, flow_propagators, jump_flow, no_jumps
 from stochq.schemes.jumps import flow_lanes
 from stochq.schemes.lanes import Lanes
 from stochq.schemes.monitored_orbitals import (
@@ -52,6 +53,7 @@ from stochq.schemes.noise import (
 )
 from stochq.schemes.orbitals import (
     OrbitalEvents,
+    no_events,
     orbital_events,
     orbital_flow,
     orbital_room,
@@ -74,9 +76,12 @@ __all__ = [
     "Splitting",
     "has_flow",
     "merged_outside",
+    "monitored_factor",
     "outer_and_inner",
+    "prepare_parts",
     "prepare_splitting",
     "program_of",
+    "stochastic_factor",
 ]
 
 #: Factors of a program that are not a group of channels.
@@ -162,8 +167,8 @@ def _toss(key, trajectory, shared, step, coin):
 @kernel
 def _advance(
     x, trajectory, clock, draws, tally, shared, position, flow, propagator, kinds, kind,
-    factors, wiener, program, h, cell, first_step, count, keys, conditioned, monitors,
-    signals, events, modes,
+    factors, wiener, program, start, h, cell, first_step, count, keys, conditioned,
+    monitors, signals, events, modes,
 ):  # fmt: skip
     """Take `count` steps of length h with every group of lanes; return the position.
 
@@ -188,6 +193,7 @@ def _advance(
     end = position
     for g in range(groups):
         scratch = scratch_for(wiener, lanes, position)
+        halves = 0  # of a step, through which the flow has carried the lanes
         for n in range(count + 1):
             step = first_step + n - 1
             row = step % period if n > 0 else 0
@@ -204,10 +210,11 @@ def _advance(
                     first_row = (2 * kind + (1 if halved else 0)) * dim
                     first_row += (step % copies) * copy_rows if n > 0 else 0
                     _flow_factor(
-                        flow, events, conditioned, x[g], duration, propagator,
-                        first_row, clock[g], draws[g], keys.jumps, trajectory[g], y,
-                        square, vectors, place, tally,
+                        flow, events, conditioned, x[g], start + 0.5 * h * halves,
+                        duration, propagator, first_row, clock[g], draws[g], keys.jumps,
+                        trajectory[g], y, square, vectors, place, tally,
                     )  # fmt: skip
+                    halves += 1 if halved else 2
                 elif factor >= noises:
                     m = factor - noises
                     draw_increments(
@@ -220,6 +227,7 @@ def _advance(
                         scratch.draws[wiener.process_ptr[factor] :], x[g], signals[g],
                         terms, law, scratch.work, space,
                     )  # fmt: skip
+                    halves += 1 if halved else 2
                 elif program.two_point:
                     signed_factor(
                         factors, wiener, factor, duration, step, trajectory[g], shared,
@@ -238,23 +246,23 @@ def _advance(
 
 @kernel
 def _flow_factor(
-    flow, events, conditioned, x, duration, step, first_row, clock, draws, key,
+    flow, events, conditioned, x, start, duration, step, first_row, clock, draws, key,
     trajectory, y, square, vectors, place, tally,
 ):  # fmt: skip
     """Carry lanes through the flow: orbitals with events, matrices, or kets."""
     if events.kind.shape[0] > 0:
         orbital_flow(
-            events, x, duration, step, first_row, clock, draws, key, trajectory, y,
-            place, tally,
+            events, x, start, duration, step, first_row, clock, draws, key, trajectory,
+            y, place, tally,
         )  # fmt: skip
     elif conditioned.diagonal.size:
         conditioned_lanes(
-            conditioned, x, duration, step, first_row, clock, draws, key, trajectory, y,
-            square, tally,
+            conditioned, x, start, duration, step, first_row, clock, draws, key,
+            trajectory, y, square, tally,
         )  # fmt: skip
     else:
         flow_lanes(
-            flow, x, duration, step, first_row, clock, draws, key, trajectory, y,
+            flow, x, start, duration, step, first_row, clock, draws, key, trajectory, y,
             square, vectors, tally,
         )  # fmt: skip
 
@@ -294,6 +302,36 @@ def _gaussian_factor(
     apply_noise(factors, group, scratch.increments, x, scratch.work)
 
 
+@kernel
+def stochastic_factor(
+    factors, wiener, group, duration, step, cell, trajectory, x, scratch, two_point
+):
+    """Draw a group's increments over a duration and apply its factor."""
+    if two_point:
+        signed_factor(
+            factors, wiener, group, duration, step, trajectory, False, x, scratch
+        )
+        return
+    draw_increments(wiener, group, duration, step, cell, trajectory, False, scratch)
+    apply_noise(factors, group, scratch.increments, x, scratch.work)
+
+
+@kernel
+def monitored_factor(
+    monitors, wiener, group, first_row, duration, step, cell, trajectory, x, signal,
+    scratch,
+):  # fmt: skip
+    """Draw a monitor's increment over a duration and apply its factor."""
+    _, dim, lanes = x.shape
+    terms = np.empty((monitors.terms, 2, dim, lanes))
+    law = np.empty((LAW_TERMS, lanes))
+    draw_increments(wiener, group, duration, step, cell, trajectory, False, scratch)
+    noise = scratch.draws[wiener.process_ptr[group]]
+    monitor_factor(
+        monitors, first_row, duration, noise, x, signal, terms, law, scratch.work
+    )
+
+
 @dataclass(frozen=True)
 class Splitting:
     """A splitting scheme ready to run."""
@@ -322,10 +360,10 @@ class Splitting:
             lanes.x, lanes.trajectory, lanes.clock, lanes.draws, lanes.tally,
             lanes.shared, lanes.position, self.flow, self.propagator,
             len(self.grid.lengths), kind,
-            self.factors, self.wiener, self.program, self.grid.lengths[kind],
-            self.grid.cell(interval), self.grid.first_step[interval],
-            self.grid.counts[interval], self.keys, self.conditioned, self.monitors,
-            lanes.signals, self.events, self.modes,
+            self.factors, self.wiener, self.program, float(self.grid.start[interval]),
+            self.grid.lengths[kind], self.grid.cell(interval),
+            self.grid.first_step[interval], self.grid.counts[interval], self.keys,
+            self.conditioned, self.monitors, lanes.signals, self.events, self.modes,
         )  # fmt: skip
 
     def draws(self) -> list[Draw]:
@@ -400,20 +438,45 @@ def prepare_splitting(
     SchemeMismatchError
         If the model does not split into factors in closed form.
     """
+    if (dynamics.jump_function_of >= 0).any():
+        raise SchemeMismatchError(
+            f"{type(scheme).__name__} must have jumps of constant rates, but a "
+            "strength depends on time; use Strang(dt=...)"
+        )
+    durations = [part * h for h in grid.lengths for part in (1.0, 0.5)]
+    longest = max(grid.lengths, default=1.0)
+    return replace(
+        prepare_parts(scheme, program, dynamics, dynamics.groups, grid, seed),
+        flow=jump_flow(dynamics, longest),
+        conditioned=conditioned_flow(dynamics, longest),
+        events=orbital_events(dynamics),
+        propagator=pack(flow_propagators(dynamics, durations)),
+    )
+
+
+def prepare_parts(
+    scheme: Any,
+    program: Program,
+    dynamics: Dynamics,
+    groups: list[list[int]],
+    grid: StepGrid,
+    seed: int,
+) -> Splitting:
+    """Return the integrator of a splitting scheme without its flow."""
     refuse_monitors(scheme, dynamics)
-    groups = dynamics.groups
     _check_splitting(dynamics, groups, scheme)
+    longest = max(grid.lengths, default=1.0)
+    durations = [part * h for h in grid.lengths for part in (1.0, 0.5)]
     order = [j for group in groups for j in group]
     edges = np.cumsum([0] + [len(group) for group in groups])
     relabeled = [list(range(a, b)) for a, b in pairwise(edges.tolist())]
-    durations = [part * h for h in grid.lengths for part in (1.0, 0.5)]
     return Splitting(
         grid=grid,
         program=program,
-        flow=jump_flow(dynamics, max(grid.lengths, default=1.0)),
-        conditioned=conditioned_flow(dynamics, max(grid.lengths, default=1.0)),
-        events=orbital_events(dynamics),
-        propagator=pack(flow_propagators(dynamics, durations)),
+        flow=no_jumps(longest),
+        conditioned=no_conditioned_flow(longest),
+        events=no_events(),
+        propagator=pack([]),
         factors=noise_factors(
             [dynamics.channels[j] for j in order],
             relabeled,

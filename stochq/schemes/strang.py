@@ -18,16 +18,15 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from stochq.lowering import Dynamics
+from stochq.schemes.large import prepare_flow
 from stochq.schemes.monitored_orbitals import monitored_groups
 from stochq.schemes.splitting import (
     Entry,
     Program,
-    Splitting,
     merged_outside,
-    prepare_splitting,
     program_of,
 )
-from stochq.schemes.traits import StepGrid, Stepped, Traits
+from stochq.schemes.traits import Integrator, StepGrid, Stepped, Traits
 
 __all__ = ["Strang", "symmetric_program"]
 
@@ -79,9 +78,9 @@ class Strang(Stepped):
         monitors=True,
     )
 
-    def prepare(self, dynamics: Dynamics, grid: StepGrid, seed: int) -> Splitting:
+    def prepare(self, dynamics: Dynamics, grid: StepGrid, seed: int) -> Integrator:
         """Return an integrator for a lowered model."""
         dynamics = dynamics.carried
         factors = len(dynamics.groups) + len(monitored_groups(dynamics))
         program = symmetric_program(*merged_outside(dynamics, factors))
-        return prepare_splitting(self, program, dynamics, grid, seed)
+        return prepare_flow(self, program, dynamics, grid, seed, frozen=True)

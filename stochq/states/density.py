@@ -82,3 +82,7 @@ class DensityMatrix:
     def draw(self, uniforms: Floats) -> Complexes:
         """Return the start of each trajectory, shape (n_traj, n)."""
         return np.broadcast_to(self.vector, (uniforms.size, self.dim))
+
+    def clocks(self, uniforms: Floats, clocks: Floats) -> Floats:
+        """Return uniform clocks in (0, 1) as they are."""
+        return clocks

@@ -28,10 +28,14 @@ class Kets:
         Probabilities w_m, summing to one.
     vectors : ndarray, shape (M, d)
         The kets psi_m.
+    stays : ndarray, shape (M,), or None
+        Where trajectories are conditioned on a jump: the probability, for each ket,
+        that nothing jumps.
     """
 
     weights: Floats
     vectors: Complexes
+    stays: Floats | None = None
     one_body: ClassVar[bool] = False
 
     @property
@@ -62,7 +66,7 @@ class Kets:
 
     def restricted(self, basis: Ints) -> Kets:
         """Return the same kets on some of the basis states."""
-        return Kets(self.weights, self.vectors[:, basis])
+        return Kets(self.weights, self.vectors[:, basis], self.stays)
 
     def density_matrix(self) -> Complexes:
         """Return rho = sum_m w_m |psi_m><psi_m|, shape (d, d)."""
@@ -74,12 +78,27 @@ class Kets:
         """Return the states of the mixture, shape (M, d)."""
         return self.vectors
 
-    def draw(self, uniforms: Floats) -> Complexes:
-        """Return the ket of each uniform number in [0, 1), shape (n, d)."""
+    def choose(self, uniforms: Floats) -> Ints:
+        """Return which ket each uniform number in [0, 1) stands for, shape (n,)."""
         edges = np.cumsum(self.weights)
         chosen = np.searchsorted(edges, uniforms * edges[-1], side="right")
-        vectors: Complexes = self.vectors[np.minimum(chosen, self.weights.size - 1)]
+        places: Ints = np.minimum(chosen, self.weights.size - 1)
+        return places
+
+    def draw(self, uniforms: Floats) -> Complexes:
+        """Return the ket of each uniform number in [0, 1), shape (n, d)."""
+        vectors: Complexes = self.vectors[self.choose(uniforms)]
         return vectors
+
+    def clocks(self, uniforms: Floats, clocks: Floats) -> Floats:
+        """Return uniform clocks in (0, 1), squeezed above `stays` where there is one.
+
+        A jump comes when the squared norm has fallen to the clock.
+        """
+        if self.stays is None:
+            return clocks
+        floor = self.stays[self.choose(uniforms)]
+        return floor + (1.0 - floor) * clocks
 
 
 def _as_ket(value: Any, name: str) -> Complexes:

@@ -104,6 +104,10 @@ class Orbitals:
         """Return U for each trajectory, shape (n, sites, particles)."""
         return np.broadcast_to(self.matrix, (uniforms.size, *self.matrix.shape))
 
+    def clocks(self, uniforms: Floats, clocks: Floats) -> Floats:
+        """Return uniform clocks in (0, 1) as they are."""
+        return clocks
+
 
 @dataclass(frozen=True, eq=False)
 class Occupations:

@@ -314,7 +314,7 @@ MISMATCHES = {
     ),
     "exact for what does not commute": (
         lambda: simulate(build(), [0, 1], n_traj=100, seed=1, scheme=Exact()),
-        r"Exact\(\) must have a constant model whose parts commute",
+        r"Exact\(\) must have a model without noise",
     ),
 }
 

@@ -1,0 +1,143 @@
+"""Splitting whose flow is a Taylor series: for what is large or depends on time.
+
+The factors and their order are those of `stochq.schemes.splitting`; here they are
+called one by one, which costs nothing next to a flow of this size.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from stochq.lowering import Dynamics
+from stochq.schemes.flow import Method, flow_method
+from stochq.schemes.lanes import Lanes
+from stochq.schemes.noise import Draw, Scratch, scratch_for
+from stochq.schemes.series import Series, taylor_series
+from stochq.schemes.splitting import (
+    FLOW,
+    NOTHING,
+    Program,
+    Splitting,
+    monitored_factor,
+    prepare_parts,
+    prepare_splitting,
+    stochastic_factor,
+)
+from stochq.schemes.taylor import taylor_lanes
+from stochq.schemes.traits import StepGrid
+
+__all__ = ["SeriesSplitting", "prepare_flow"]
+
+
+class _Factor(NamedTuple):
+    """One factor of an interval: what acts, for how long, and in which step."""
+
+    factor: int
+    halved: bool
+    duration: float
+    step: int
+    elapsed: float
+
+
+@dataclass(frozen=True)
+class SeriesSplitting:
+    """A splitting scheme ready to run; `parts` holds all of it but the flow."""
+
+    parts: Splitting
+    series: Series
+
+    @property
+    def together(self) -> int:
+        """How many atoms may share a group of lanes."""
+        return 4
+
+    def draws(self) -> list[Draw]:
+        """Return the increments in the order in which they are drawn."""
+        return self.parts.draws()
+
+    def advance(self, lanes: Lanes, interval: int) -> None:
+        """Carry all lanes through one interval between output times."""
+        grid, end = self.parts.grid, lanes.position
+        for g in range(len(lanes.x)):
+            scratch = scratch_for(self.parts.wiener, lanes.x.shape[3], lanes.position)
+            for item in self._factors(interval):
+                self._apply(item, lanes, g, interval, scratch)
+            end = int(scratch.cursor[0])
+        if grid.cells[interval]:
+            end = lanes.position + grid.counts[interval] * grid.cells[interval]
+        lanes.position = end
+
+    def _apply(
+        self, item: _Factor, lanes: Lanes, g: int, interval: int, scratch: Scratch
+    ) -> None:
+        """Apply one factor to one group of lanes."""
+        parts, x, owners = self.parts, lanes.x[g], lanes.trajectory[g]
+        grid, cell = parts.grid, parts.grid.cell(interval)
+        m = item.factor - (parts.factors.group_ptr.size - 1)
+        if item.factor == FLOW:
+            taylor_lanes(
+                self.series, x, float(grid.start[interval]) + item.elapsed,
+                item.duration, lanes.clock[g], lanes.draws[g], parts.keys.jumps, owners,
+                lanes.tally,
+            )  # fmt: skip
+        elif m < 0:
+            stochastic_factor(
+                parts.factors, parts.wiener, item.factor, item.duration, item.step,
+                cell, owners, x, scratch, parts.program.two_point,
+            )  # fmt: skip
+        else:
+            row = 2 * (m * len(grid.lengths) + grid.kind[interval]) + int(item.halved)
+            monitored_factor(
+                parts.monitors, parts.wiener, item.factor, row * parts.monitors.terms,
+                item.duration, item.step, cell, owners, x, lanes.signals[g][m], scratch,
+            )  # fmt: skip
+
+    def _factors(self, interval: int) -> Iterator[_Factor]:
+        """Yield the factors of an interval in their order."""
+        grid, program = self.parts.grid, self.parts.program
+        h, count = grid.lengths[grid.kind[interval]], grid.counts[interval]
+        first, last = grid.first_step[interval], program.factor.shape[1] - 1
+        halves = 0
+        for n in range(count + 1):
+            step = first + n - 1
+            row = step % len(program.factor) if n else 0
+            for o in range(last + 1):
+                factor = int(program.factor[row, o])
+                if factor == NOTHING or (n == 0 and (o < last or last == 0)):
+                    continue
+                outer = o == last and last > 0 and n in (0, count)
+                halved = outer or bool(program.halved[row, o])
+                duration = 0.5 * h if halved else h
+                yield _Factor(factor, halved, duration, step, 0.5 * h * halves)
+                if factor == FLOW:
+                    halves += 1 if halved else 2
+
+
+def prepare_flow(
+    scheme: Any,
+    program: Program,
+    dynamics: Dynamics,
+    grid: StepGrid,
+    seed: int,
+    *,
+    frozen: bool,
+) -> Splitting | SeriesSplitting:
+    """Return the integrator of a splitting scheme, with the flow that suits the model.
+
+    Frozen, functions of time hold their averages over a step, and drives are among the
+    groups of channels; else the flow follows them.
+
+    Raises
+    ------
+    SchemeMismatchError
+        If the model does not split into factors in closed form.
+    """
+    if flow_method(dynamics, grid, frozen=frozen).kind != Method.TAYLOR:
+        return prepare_splitting(scheme, program, dynamics, grid, seed)
+    groups = dynamics.groups if frozen else []
+    return SeriesSplitting(
+        parts=prepare_parts(scheme, program, dynamics, groups, grid, seed),
+        series=taylor_series(dynamics, grid, frozen),
+    )
