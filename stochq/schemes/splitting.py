@@ -409,6 +409,11 @@ def has_flow(dynamics: Dynamics) -> bool:
 def _check_splitting(dynamics: Dynamics, groups: list[list[int]], scheme: Any) -> None:
     """Refuse what the factors of a splitting cannot hold."""
     name = type(scheme).__name__
+    if dynamics.one_body and dynamics.monitors:
+        raise SchemeMismatchError(
+            f"{name} must have a one-body model without monitors, but it has "
+            f"{sorted({m.name for m in dynamics.monitors})}; use UnitaryNoise()"
+        )
     strengths = dynamics.function_of[len(dynamics.drives) :]
     if dynamics.raw and (strengths >= 0).any():
         raise SchemeMismatchError(
@@ -438,6 +443,7 @@ def prepare_splitting(
     SchemeMismatchError
         If the model does not split into factors in closed form.
     """
+    events = orbital_events(dynamics)
     if (dynamics.jump_function_of >= 0).any():
         cure = "UnitaryNoise() for them" if dynamics.one_body else "Strang(dt=...)"
         raise SchemeMismatchError(
@@ -450,7 +456,7 @@ def prepare_splitting(
         prepare_parts(scheme, program, dynamics, dynamics.groups, grid, seed),
         flow=jump_flow(dynamics, longest),
         conditioned=conditioned_flow(dynamics, longest),
-        events=orbital_events(dynamics),
+        events=events,
         propagator=pack(flow_propagators(dynamics, durations)),
     )
 
