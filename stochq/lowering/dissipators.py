@@ -275,10 +275,11 @@ def _projections(member: Dissipator, label: str, one_body: bool) -> list[JumpCha
     """
     low, high = _two_eigenvalues(member.operator, f"Projections() for {label}")
     one = _identity(member)
-    P = (member.operator - low * one) / (high - low)
-    # of orbitals, the mode that is measured: A = g v v^dag, g of either sign
-    mode = member.operator / member.operator.diagonal().sum().real
-    outcomes = [mode] if one_body else [P, one - P]
+    if one_body:  # the mode that is measured: A = g v v^dag, g of either sign
+        outcomes = [member.operator / member.operator.diagonal().sum().real]
+    else:
+        P = (member.operator - low * one) / (high - low)
+        outcomes = [P, one - P]
     root = np.sqrt(0.5 * member.rate) * (high - low)
     return [
         JumpChannel(
