@@ -29,7 +29,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from stochq.arrays import Complexes, Floats, Ints, Operator
+from stochq.arrays import Complexes, Floats, Ints
 from stochq.jit import kernel
 from stochq.lowering import Dynamics
 from stochq.schemes.isometries import CHUNK, eliminate, gram_matrix, orthonormalize
@@ -43,9 +43,6 @@ __all__ = [
     "monitored_groups",
     "monitored_modes",
 ]
-
-#: max |v v^dag - w w^dag| of modes that are one.
-SAME_MODE = 1e-10
 
 
 class MonitoredModes(NamedTuple):
@@ -75,28 +72,23 @@ class Room(NamedTuple):
     gram: Floats
 
 
-def _by_mode(dynamics: Dynamics) -> list[list[tuple[Operator, list[int]]]]:
-    """Return groups of projectors v v^dag, each with the numbers of its monitors."""
+def _by_mode(dynamics: Dynamics) -> list[list[tuple[Complexes, list[int]]]]:
+    """Return groups of modes v, each with the places of its monitors.
+
+    Projectors of one group commute: their modes are orthogonal or the same.
+    """
     if not dynamics.one_body:
         return []
     operators = [monitor.operator for monitor in dynamics.monitors]
-    projectors = [c / c.diagonal().sum() for c in operators]
     groups = []
-    for members in commuting_groups(projectors):
-        found: list[tuple[Operator, list[int]]] = []
-        for j in members:
-            same = [numbers for P, numbers in found if _close(P, projectors[j])]
-            if same:
-                same[0].append(j)
-            else:
-                found.append((projectors[j], [j]))
-        groups.append(found)
+    for members in commuting_groups([c / c.diagonal().sum() for c in operators]):
+        vectors = np.array([mode_of(operators[j]) for j in members])
+        same = np.abs(vectors.conj() @ vectors.T) > 0.5
+        found: dict[int, list[int]] = {}
+        for k, j in enumerate(members):
+            found.setdefault(int(np.argmax(same[k])), []).append(j)
+        groups.append([(vectors[k], numbers) for k, numbers in found.items()])
     return groups
-
-
-def _close(one: Operator, other: Operator) -> bool:
-    """Tell whether two projectors are one."""
-    return float(abs(one - other).max()) <= SAME_MODE
 
 
 def monitored_groups(dynamics: Dynamics) -> list[list[int]]:
@@ -117,7 +109,7 @@ def monitored_modes(dynamics: Dynamics) -> MonitoredModes:
     """Return the monitors of orbitals."""
     groups = _by_mode(dynamics)
     modes = [mode for group in groups for mode in group]
-    vectors = [mode_of(P) for P, _ in modes]
+    vectors = [v for v, _ in modes]
     sites = [np.flatnonzero(v) for v in vectors]
     numbers = [j for _, found in modes for j in found]
     traces = [dynamics.monitors[j].operator.diagonal().sum() for j in numbers]

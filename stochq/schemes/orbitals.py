@@ -51,7 +51,7 @@ KICK, PROJECTION, JUMP = 0, 1, 2
 KINDS = {"kick": KICK, "projection": PROJECTION, "jump": JUMP}
 
 #: |ln(S / u)| at which the time of a jump is found.
-TOLERANCE = 1e-11
+TOLERANCE = 1e-10
 
 #: A series of exp(-i H_eff t) ends with terms below this; it covers ||H_eff|| t of at
 #: most this much.

@@ -14,17 +14,20 @@ from analytic import judge
 from scipy.linalg import expm
 
 from stochq.atoms import plan_of
+from stochq.bias import exact_means
 from stochq.channels import Dissipator, WhiteNoise
 from stochq.ensemble import simulate
 from stochq.errors import SchemeMismatchError
 from stochq.lowering import lower
 from stochq.model import Model
 from stochq.references import correlation_equation
+from stochq.replay import trajectory
 from stochq.schemes import Exact, Heun, Strang, TwoPoint
 from stochq.schemes.isometries import SUMS, amplitudes, orthonormalize, project, square
 from stochq.schemes.lanes import ATOM
 from stochq.schemes.monitored_orbitals import mixed_quantile
 from stochq.schemes.orbitals import OrbitalEvents, orbital_events
+from stochq.schemes.traits import grid_for
 from stochq.spaces import hopping_chain
 from stochq.states import Occupations, Orbitals
 from stochq.unravelings import (
@@ -161,6 +164,21 @@ def test_default_schemes_of_all_forms_are_unbiased():
         assert isinstance(ensemble.scheme, type(scheme))
         z = (ensemble.mean - reference.values)[:, 1:] / ensemble.mcse[:, 1:]
         assert np.abs(z).max() < 5
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_averaged_steps_of_all_forms(form):
+    """The exact average of a step of dt has an error of order dt^2, and no other."""
+    noise = WhiteNoise(number(5, 1), rate=0.8, name="noise")
+    model = replace(chain(), noise=noise)
+    dynamics = lower(model, {"dephasing": FORMS[form][0]})
+    exact = correlation_equation(model, TIMES).values
+    error = []
+    for dt in (0.1, 0.05):
+        scheme = Strang(dt)
+        means = exact_means(dynamics, grid_for(scheme, TIMES), scheme)
+        error.append(np.abs(means - exact).max())
+    assert 1e-5 < error[1] < error[0] / 3.5 < 1e-3
 
 
 # -------------------------------------------------- laws of single trajectories
@@ -314,6 +332,47 @@ def test_rates_of_events():
         ensemble = simulate(model, [0, 2], n_traj=6400, seed=2, **how(form))
         counts = ensemble.jumps[:, -1] / 6400
         assert np.abs(counts - mean).max() < 6 * np.sqrt(2.0 / 6400), form
+
+
+def test_signals_of_monitored_modes():
+    """E[Y] = 2 Re(kappa) int <n> dt and, of a filled mode, variance t."""
+    model, n = chain(), 4096
+    times = np.linspace(0, 1, 21)
+    filled = correlation_equation(model, times).values[[0, 2, 3]]
+    integral = 0.05 * (0.5 * (filled[:, 1:] + filled[:, :-1])).sum(axis=1)
+    for form, factor in (("homodyne", 1.0), ("phase", np.cos(0.9))):
+        ensemble = simulate(
+            model, [0, 1], n_traj=n, seed=5, keep_signals=True, **how(form)
+        )
+        signals = ensemble.signals[:, 0]
+        mean = 2 * factor * np.sqrt(RATE) * integral
+        assert signals.shape == (3, n)
+        assert np.abs(signals.mean(axis=1) - mean).max() < 6 * 2 / np.sqrt(n)
+    still = Model(
+        dissipators=Dissipator(number(2, 0), 1.0, name="dephasing"),
+        initial=Occupations([1, 0]),
+        observables={"n": number(2, 0)},
+    )
+    ensemble = simulate(
+        still, [0, 4], n_traj=n, seed=5, keep_signals=True, **how("homodyne")
+    )
+    signals = ensemble.signals[0, 0]
+    assert abs(signals.mean() - 8) < 6 * 2 / np.sqrt(n)
+    assert abs(signals.var() / 4 - 1) < 6 * np.sqrt(2 / n)
+
+
+def test_monitored_paths_refine():
+    """On one Brownian path, smaller steps come closer to each other."""
+    model = chain()
+    settings = {"seed": 3, "index": 5, "path_dt": 1 / 512}
+    settings["unraveling"] = {"dephasing": Homodyne()}
+    runs = [
+        trajectory(model, [0, 1], scheme=Strang(dt), **settings).expectations[:, -1]
+        for dt in (1 / 8, 1 / 32, 1 / 128, 1 / 256)
+    ]
+    errors = [np.abs(run - runs[-1]).max() for run in runs[:-1]]
+    assert errors[2] < errors[0] / 4
+    assert errors[2] < 0.02
 
 
 # ------------------------------------------------------------------------ kernels

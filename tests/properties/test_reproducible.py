@@ -14,7 +14,7 @@ from stochq.ensemble import simulate
 from stochq.model import Dissipator, Model, WhiteNoise
 from stochq.moments import BATCHES, Moments, batch_means, batch_size, merge_tree
 from stochq.schemes import Heun, Strang
-from stochq.unravelings import Heterodyne, Homodyne, Kicks
+from stochq.unravelings import Heterodyne, Homodyne, Jump, Kicks, Projections
 
 TIMES = [0, 0.4, 1]
 SIZES = (2, 63, 64, 65, 200, 515, 1030)
@@ -39,6 +39,17 @@ RUNS = {
     "explicit": (NOISY, {"scheme": Heun(0.1)}),
     "fermions": (FERMIONS, {"scheme": Strang(0.2)}),
     "kicks": (FERMIONS, {"unraveling": {"first": Kicks(), "second": Kicks()}}),
+    "projections": (
+        FERMIONS,
+        {"unraveling": {"first": Projections(), "second": Projections()}},
+    ),
+    "measured": (
+        FERMIONS,
+        {
+            "unraveling": {"first": Jump(), "second": Homodyne(phase=0.3)},
+            "scheme": Strang(0.2),
+        },
+    ),
     "default": (NOISY, {}),
     "monitored": (
         HYBRID,
