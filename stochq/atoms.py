@@ -15,7 +15,7 @@ from stochq.lowering import Dynamics
 from stochq.schemes import Magnus, Richardson, Scheme
 from stochq.schemes.lanes import ATOM, Lanes, Tally, load, measure
 from stochq.schemes.large import SeriesSplitting
-from stochq.schemes.traits import Integrator, StepGrid, grid_for
+from stochq.schemes.traits import Integrator, StepGrid, grid_for, refuse_monitors
 from stochq.states import DensityMatrix, State
 from stochq.structure import Linear, Quadratic, pack_linear, pack_quadratic
 
@@ -343,6 +343,7 @@ def plan_of(
             f"`{argument}` must go with a scheme that has single trajectories, but "
             f"{scheme} extrapolates means; use Strang(dt=...)"
         )
+    refuse_monitors(scheme, dynamics)
     grid = grid_for(scheme, times)
     fine, coarse = coupled_plans(dynamics, grid, scheme.base, seed, n_traj)
     return Stack((fine, coarse), np.array([scheme.weights]))

@@ -59,7 +59,10 @@ class Richardson:
 
     @property
     def traits(self) -> Traits:
-        """Those of the base, with a higher weak order and no paths."""
+        """Those of the base, with a higher weak order, and no paths or monitors.
+
+        The factor of a monitor is not symmetric in time, so less would be gained.
+        """
         traits = self.base.traits
         gained = 2.0 if isinstance(self.base, SYMMETRIC) else 1.0
         return replace(
@@ -68,6 +71,7 @@ class Richardson:
             strong=0.0,
             strong_commuting=0.0,
             paths=False,
+            monitors=False,
         )
 
     @property

@@ -19,6 +19,7 @@ from stochq import (
     Magnus,
     Midpoint,
     Model,
+    Richardson,
     SchemeMismatchError,
     Strang,
     TwoPoint,
@@ -198,7 +199,14 @@ def test_step_bias_of_monitors_is_exact():
 
 @pytest.mark.parametrize(
     "scheme",
-    [EulerMaruyama(0.1), Midpoint(0.1), Magnus(0.1), Alternating(0.1), TwoPoint(0.1)],
+    [
+        EulerMaruyama(0.1),
+        Midpoint(0.1),
+        Magnus(0.1),
+        Alternating(0.1),
+        TwoPoint(0.1),
+        Richardson(Strang(0.1)),
+    ],
     ids=lambda scheme: type(scheme).__name__,
 )
 @pytest.mark.parametrize("choice", [Homodyne(), Averaged()])
