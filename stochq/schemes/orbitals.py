@@ -22,7 +22,6 @@ import numpy.typing as npt
 import scipy.sparse as sp
 
 from stochq.arrays import Complexes, Floats, Ints, Operator, adjoint, summed
-from stochq.errors import SchemeMismatchError
 from stochq.jit import kernel
 from stochq.lowering import Dynamics
 from stochq.schemes.isometries import (
@@ -148,26 +147,10 @@ def effective_generator(dynamics: Dynamics) -> Operator:
     return summed(-1j * dynamics.hamiltonian, losses)
 
 
-def _refuse_functions_of_time(dynamics: Dynamics) -> None:
-    """Raise for events whose rates depend on time."""
-    if (dynamics.jump_function_of >= 0).any():
-        raise SchemeMismatchError(
-            "jumps, kicks and projections of a one-body model must have constant "
-            "rates, but a strength depends on time; use UnitaryNoise()"
-        )
-
-
 def orbital_events(dynamics: Dynamics) -> OrbitalEvents:
-    """Return the events of a model; there are none where it has kets.
-
-    Raises
-    ------
-    SchemeMismatchError
-        If a rate depends on time.
-    """
+    """Return the events of a model; there are none where it has kets."""
     if not dynamics.one_body or not dynamics.jumps:
         return no_events()
-    _refuse_functions_of_time(dynamics)
     pairs = zip(dynamics.jumps, dynamics.jump_kinds, strict=True)
     channels = [_channel(c, kind) for c, kind in pairs]
     modes = np.array([v for _, found in channels for v in found])

@@ -439,9 +439,10 @@ def prepare_splitting(
         If the model does not split into factors in closed form.
     """
     if (dynamics.jump_function_of >= 0).any():
+        cure = "UnitaryNoise() for them" if dynamics.one_body else "Strang(dt=...)"
         raise SchemeMismatchError(
             f"{type(scheme).__name__} must have jumps of constant rates, but a "
-            "strength depends on time; use Strang(dt=...)"
+            f"strength depends on time; use {cure}"
         )
     durations = [part * h for h in grid.lengths for part in (1.0, 0.5)]
     longest = max(grid.lengths, default=1.0)
