@@ -253,7 +253,7 @@ def taken(lanes: Lanes) -> Floats:
     """Return the signals since they were last taken, (monitors, n), and forget them."""
     seen = lanes.signals[..., :1] if lanes.shared else lanes.signals
     groups, monitors, width = seen.shape
-    signals = seen.transpose(1, 0, 2).reshape(monitors, groups * width).copy()
+    signals = np.moveaxis(seen, 1, 0).reshape(monitors, groups * width).copy()
     lanes.signals[:] = 0.0
     return signals
 

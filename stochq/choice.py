@@ -15,10 +15,10 @@ from stochq.errors import SchemeMismatchError
 from stochq.lowering import Dynamics, lower
 from stochq.model import Model
 from stochq.schemes import SCHEMES, EulerMaruyama, Exact, Midpoint, Scheme, Strang
-from stochq.schemes.flow import Method, flow_method
+from stochq.schemes.dense_output import TOLERANCE
 from stochq.schemes.lanes import ATOM
+from stochq.schemes.methods import Method, flow_method
 from stochq.schemes.splitting import has_flow
-from stochq.schemes.taylor import TOLERANCE
 from stochq.schemes.traits import StepGrid, grid_for
 from stochq.structure import commute, commuting_groups
 from stochq.unravelings import Choice
@@ -85,8 +85,8 @@ def _fitting(dynamics: Dynamics) -> Family:
         if _refusal(family(1.0), dynamics) is None:
             return family
     raise SchemeMismatchError(
-        "a model must fit one of the schemes, but this one (jumps together with "
-        "correlated non-commuting noise of different strengths) fits none"
+        "a model must fit one of the schemes, but this one fits none: "
+        f"{_refusal(Strang(1.0), dynamics)}"
     )
 
 

@@ -247,7 +247,7 @@ def _deterministic(dynamics: Dynamics, n_times: int, unitary: bool) -> Any:
         values = [float(np.vdot(ket, observable @ ket).real) for ket in kets]
         spread = max(values) - min(values)
         same = spread <= 1e-12 * max(1.0, *(abs(value) for value in values))
-        mask[o, 0] = same
+        mask[o, 0] = same or dynamics.mixed
         if not unitary or dynamics.raw:
             continue
         if not _is_random(dynamics):  # whatever drives it
@@ -324,12 +324,18 @@ def _check_records(
 def _records(
     dynamics: Dynamics, times: Floats, kept: Kept | None, limit: int | None
 ) -> JumpRecords | None:
-    """Return the kept jumps with the names of their dissipators."""
+    """Return the kept jumps, numbered among all operators, with their names."""
     if kept is None or limit is None:
         return None
+    numbers, names = dynamics.jump_numbers, dynamics.jump_channels
+    counts = np.zeros((len(names), kept.counts.shape[1]), dtype=np.int64)
+    counts[numbers] = kept.counts
     return JumpRecords(
-        **kept._asdict(),
-        names=dynamics.jump_names,
+        trajectory=kept.trajectory,
+        time=kept.time,
+        channel=numbers.astype(np.int32)[kept.channel],
+        counts=counts,
+        names=names,
         start=float(times[0]),
         stop=float(times[-1]),
         limit=limit,

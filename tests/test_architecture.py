@@ -61,8 +61,6 @@ ONLY = {
     "structure": {"arrays"},
     "spaces": {"errors", "arrays"},
     "streams": {"arrays", "jit"},
-    "records": {"arrays", "weights"},
-    "weights": {"arrays", "errors"},
     "moments": {"arrays", "jit"},
     "errors": set(),
     "jit": set(),

@@ -274,11 +274,11 @@ def _projections(member: Dissipator, label: str, one_body: bool) -> list[JumpCha
     D[c] = (l2 - l1)^2 D[P].
     """
     low, high = _two_eigenvalues(member.operator, f"Projections() for {label}")
-    one = _identity(member)
-    P = (member.operator - low * one) / (high - low)
-    # of orbitals, the mode that is measured: A = g v v^dag, g of either sign
-    mode = member.operator / member.operator.diagonal().sum().real
-    outcomes = [mode] if one_body else [P, one - P]
+    if one_body:  # the mode that is measured: A = g v v^dag, g of either sign
+        outcomes = [member.operator / member.operator.diagonal().sum().real]
+    else:
+        P = (member.operator - low * _identity(member)) / (high - low)
+        outcomes = [P, _identity(member) - P]
     root = np.sqrt(0.5 * member.rate) * (high - low)
     return [
         JumpChannel(

@@ -60,6 +60,10 @@ class Dynamics:
         c, with the square root of the rate [1/sqrt(time)].
     jump_names : tuple of str
         The dissipator that each jump operator unravels.
+    jump_channels : tuple of str
+        The dissipators of all jump operators, those included that can never act.
+    jump_numbers : ndarray of int
+        Place of each jump operator among all of them.
     jump_kinds : tuple of "jump", "kick" or "projection"
         What each jump is; for kets all are jumps.
     jump_function_of : ndarray of int
@@ -93,6 +97,8 @@ class Dynamics:
     raw: bool
     jumps: tuple[Operator, ...]
     jump_names: tuple[str, ...]
+    jump_channels: tuple[str, ...]
+    jump_numbers: Ints
     jump_kinds: tuple[JumpKind, ...]
     jump_function_of: Ints
     monitors: tuple[Monitor, ...]

@@ -129,8 +129,9 @@ def lower(model: Model, unraveling: Mapping[Any, Choice] | None = None) -> Dynam
     noise = [channel for channel in noise if _is_nonzero(channel.operator)]
     drives = [(cut(H), f) for H, f in model.drives]
     drives = [(H, f) for H, f in drives if _is_nonzero(H)]
-    jumps = [jump._replace(operator=cut(jump.operator)) for jump in parts.jumps]
-    jumps = [jump for jump in jumps if _is_nonzero(jump.operator)]
+    channels = [jump._replace(operator=cut(jump.operator)) for jump in parts.jumps]
+    alive = [k for k, jump in enumerate(channels) if _is_nonzero(jump.operator)]
+    jumps = [channels[k] for k in alive]
     monitors = [m._replace(operator=cut(m.operator)) for m in monitors]
     functions, function_of = distinct_functions(
         [
@@ -152,6 +153,8 @@ def lower(model: Model, unraveling: Mapping[Any, Choice] | None = None) -> Dynam
         raw=model.calculus == "raw-ito",
         jumps=tuple(jump.operator for jump in jumps),
         jump_names=tuple(jump.name for jump in jumps),
+        jump_channels=tuple(jump.name for jump in channels),
+        jump_numbers=np.array(alive, dtype=np.int64),
         jump_kinds=tuple(jump.kind for jump in jumps),
         jump_function_of=function_of[len(drives) + len(noise) :],
         monitors=tuple(m for m in monitors if _is_nonzero(m.operator)),

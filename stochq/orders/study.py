@@ -158,6 +158,8 @@ def _notes(dynamics: Dynamics, scheme: Scheme, weak: ErrorCurve | None) -> list[
     notes = []
     if dynamics.jumps:
         notes.append("no strong errors: jumps are compared by averages only")
+    elif dynamics.monitors or dynamics.mixed:
+        notes.append("no strong errors: monitors are compared by averages only")
     elif not scheme.traits.paths:
         name = type(scheme).__name__
         notes.append(f"no strong errors: {name} has means, but no paths")
@@ -229,8 +231,8 @@ def convergence(
     stream_key(seed, Purpose.NOISE)  # checks the seed
     n_jobs = checked_jobs(n_jobs)
     dynamics = lower(model, unraveling)
-    if not (dynamics.noise or dynamics.jumps):
-        raise ModelError("`model` must have noise or jumps, but has neither")
+    if not (dynamics.noise or dynamics.jumps or dynamics.monitors):
+        raise ModelError("`model` must have noise, jumps or monitors, but has none")
     steps = levels_of(times, scheme, levels)
     steps.base.prepare(dynamics, steps.grids[0], seed)  # refuses what it cannot do
     commutes, strong_order = _declared_strong(dynamics, scheme)

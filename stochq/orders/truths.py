@@ -85,17 +85,18 @@ def paths_of(
         Plan.of(dynamics, levels.on_path(k), levels.base, seed, n_traj)
         for k in range(len(levels.grids))
     )
+    conditioned = bool(dynamics.jumps or dynamics.monitors or dynamics.mixed)
     known = _References(dynamics, times, levels, seed, n_traj)
     if Exact.handles(dynamics):
         states = means = known.exact()
     else:
         split = known.splitting()
-        states = split if split and dynamics.jumps else known.states()
+        states = split if split and conditioned else known.states()
         means = replace(split, cell=0.0) if split else states
     return Paths(
         plans=plans,
         weights=levels.weights,
-        states=None if dynamics.jumps else states.plan,
+        states=None if conditioned else states.plan,
         means=means.plan,
         label=states.label,
         cells=(states.cell, means.cell),

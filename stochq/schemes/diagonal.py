@@ -10,10 +10,11 @@ factor 1e20, has odds below 1e-20.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 
-from stochq.arrays import Complexes, Ints, Operator
+from stochq.arrays import Complexes, Floats, Ints, Operator
 from stochq.jit import inline, kernel
 from stochq.schemes.lanes import count_jump
 from stochq.streams import sincos_turns, uniform_pair
@@ -24,8 +25,30 @@ __all__ = ["diagonal_lanes", "monomials"]
 #: Part of the squared norm that no basis state needs to have.
 NEGLIGIBLE = 1e-36
 
-#: A last correction that changes S by less than this needs no other.
-SETTLED = 1e-15
+#: A correction of the jump time, in units of the fastest decay, that needs no other:
+#: what is left of S is its cube.
+SETTLED = 1e-5
+
+#: Sums are taken in so many parts side by side.
+STRIP = 8
+
+
+class Work(NamedTuple):
+    """The basis states that one ket occupies, and work space.
+
+    ``p`` and ``g`` are their populations and decay rates, ``fall`` is exp(-g t / 2).
+    """
+
+    place: Ints
+    re: Floats
+    im: Floats
+    p: Floats
+    g: Floats
+    fall: Floats
+    q: Floats
+    term: Floats
+    partial: Floats
+    passed: Floats
 
 
 def monomials(
@@ -73,110 +96,240 @@ def _falling(x):
 
 
 @kernel
-def _sums(p, g, count, t):
-    """Return S, -S' and S'' at t for populations p and their decay rates g."""
-    s0, s1, s2 = 0.0, 0.0, 0.0
-    for k in range(count):
-        q = p[k] * _falling(g[k] * t)
-        s0 += q
-        s1 += q * g[k]
-        s2 += q * g[k] * g[k]
-    return s0, s1, s2
-
-
-@kernel
-def _solved(p, g, count, level, limit):
-    """Return the t in [0, limit] with S(t) = level, and whether there is one.
-
-    ln S is convex and falls: Newton's iteration with its second derivative, inside a
-    bracket.
-    """
-    if count == 1:
-        t = np.log(p[0] / level) / g[0] if g[0] > 0.0 else np.inf
-        return min(max(t, 0.0), limit), t <= limit
-    fastest, slowest = 0.0, np.inf
-    for k in range(count):
-        fastest, slowest = max(fastest, g[k]), min(slowest, g[k])
-    s0, s1, s2 = _sums(p, g, count, 0.0)
-    if s0 <= level:
-        return 0.0, True
-    if s0 * np.exp(-slowest * limit) > level and _sums(p, g, count, limit)[0] > level:
-        return limit, False
-    low, high, t = 0.0, limit, 0.0
-    for _ in range(200):
-        miss = np.log(s0 / level) if s0 > 0.0 else -np.inf
-        low, high = (t, high) if miss > 0.0 else (low, t)
-        new = np.inf
-        if miss > -np.inf and s1 > 0.0:
-            slope = s1 / s0
-            root = slope * slope - 2.0 * miss * max(s2 / s0 - slope * slope, 0.0)
-            new = t + (2.0 * miss / (slope + np.sqrt(root)) if root > 0.0
-                       else miss / slope)  # fmt: skip
-        if not (low <= new <= high):
-            new = 0.5 * (low + high)
-        moved = fastest * abs(new - t)
-        if new == t or moved * moved * moved < SETTLED or high - low <= 4e-16 * high:
-            return new, True
-        t = new
-        s0, s1, s2 = _sums(p, g, count, t)
-    return t, True
-
-
-@kernel
-def _occupied(places, a, p, count, least):
-    """Keep the basis states with more than `least` population; return how many."""
-    kept = 0
-    for k in range(count):
-        q = a[k].real * a[k].real + a[k].imag * a[k].imag
-        if q > least:
-            places[kept], a[kept], p[kept] = places[k], a[k], q
-            kept += 1
-    return kept
-
-
-@kernel
-def _evolve(frequency, decay, places, a, count, t):
-    """Multiply amplitudes by exp(-i E t - g t / 2); return the squared norm."""
+def _total(values, padded, partial):
+    """Return a sum, in a fixed order that fits vector registers."""
+    for w in range(STRIP):
+        partial[w] = 0.0
+    for first in range(0, padded, STRIP):
+        for w in range(STRIP):
+            partial[w] += values[first + w]
     total = 0.0
-    for k in range(count):
-        fall = _falling(0.5 * t * decay[places[k]])
-        turns = frequency[places[k]] * t
-        if turns == 0.0:
-            a[k] *= fall
-        else:
-            cos, sin = sincos_turns(-turns)
-            a[k] *= complex(fall * cos, fall * sin)
-        total += a[k].real * a[k].real + a[k].imag * a[k].imag
+    for w in range(STRIP):
+        total += partial[w]
     return total
 
 
 @kernel
-def _chosen(strength, places, p, count, uniform, passed):
-    """Return which c jumps, at the rates |c a|^2 of populations p, and its rate."""
-    channels = passed.shape[0]
+def _fall(work, padded, t):
+    """Write exp(-g t / 2), and the populations q at t; return S, -S' and S''."""
+    p, g, fall, q, term, partial = (
+        work.p, work.g, work.fall, work.q, work.term, work.partial,
+    )  # fmt: skip
+    for k in range(padded):
+        fall[k] = _falling(0.5 * t * g[k])
+    for k in range(padded):
+        q[k] = p[k] * fall[k] * fall[k]
+    s0 = _total(q, padded, partial)
+    for k in range(padded):
+        term[k] = q[k] * g[k]
+    s1 = _total(term, padded, partial)
+    for k in range(padded):
+        term[k] *= g[k]
+    return s0, s1, _total(term, padded, partial)
+
+
+@kernel
+def _guess(work, padded, level):
+    """Return about where S meets the level, and S at 0.
+
+    With the cumulants of the rates, ln S(t) = ln S - k1 t + k2 t^2/2 - k3 t^3/6 + ...
+    """
+    p, g, term, partial = work.p, work.g, work.term, work.partial
+    s0 = _total(p, padded, partial)
+    for k in range(padded):
+        term[k] = p[k] * g[k]
+    mean = _total(term, padded, partial) / s0
+    for k in range(padded):
+        term[k] = p[k] * (g[k] - mean) ** 2
+    two = _total(term, padded, partial) / s0
+    for k in range(padded):
+        term[k] *= g[k] - mean
+    three = _total(term, padded, partial) / s0
+    for k in range(padded):
+        term[k] *= g[k] - mean
+    four = _total(term, padded, partial) / s0 - 3.0 * two * two
+    if mean <= 0.0:
+        return np.inf, s0
+    miss = np.log(s0 / level)
+    t = miss / mean
+    for _ in range(6):
+        value = t * (mean - t * (two / 2 - t * (three / 6 - t * four / 24)))
+        slope = mean - t * (two - t * (three / 2 - t * four / 6))
+        if slope <= 0.1 * mean:  # too broad a spread of rates
+            return miss / mean, s0
+        t += (miss - value) / slope
+    return t, s0
+
+
+@kernel
+def _shift(work, padded, delta):
+    """Move `fall` by a small time: exp(-h) = 1 - h + h^2 / 2."""
+    g, fall = work.g, work.fall
+    for k in range(padded):
+        h = 0.5 * delta * g[k]
+        fall[k] *= 1.0 - h * (1.0 - 0.5 * h)
+
+
+@kernel
+def _step(s0, s1, s2, miss):
+    """Return Newton's step on ln S with its second derivative; NaN if there is none."""
+    if not (s0 > 0.0 and s1 > 0.0):
+        return np.nan
+    slope = s1 / s0
+    root = slope * slope - 2.0 * miss * max(s2 / s0 - slope * slope, 0.0)
+    return 2.0 * miss / (slope + np.sqrt(root)) if root > 0.0 else miss / slope
+
+
+@kernel
+def _solve(work, count, padded, level, limit):
+    """Return the t in [0, limit] with S(t) = level, and whether there is one.
+
+    ln S is convex and falls: its Newton iteration is kept in a bracket. On return
+    ``fall`` holds exp(-g t / 2).
+    """
+    p, g = work.p, work.g
+    if count == 1:
+        t = np.log(p[0] / level) / g[0] if g[0] > 0.0 else np.inf
+        due = t <= limit
+        t = min(max(t, 0.0), limit)
+        work.fall[:padded] = _falling(0.5 * t * g[0])
+        return t, due
+    t, start = _guess(work, padded, level)
+    if start <= level:  # the norm is at the clock already, to rounding
+        _fall(work, padded, 0.0)
+        return 0.0, True
+    slowest, fastest = np.inf, 0.0
+    for k in range(count):
+        slowest, fastest = min(slowest, g[k]), max(fastest, g[k])
+    undecided = start * np.exp(-slowest * limit) > level or t >= limit
+    if undecided and _fall(work, padded, limit)[0] > level:
+        return limit, False
+    low, high = 0.0, limit
+    t = t if low < t < high else 0.5 * high
+    for _ in range(200):
+        s0, s1, s2 = _fall(work, padded, t)
+        miss = np.log(s0 / level) if s0 > 0.0 else -np.inf
+        low, high = (t, high) if miss > 0.0 else (low, t)
+        delta = _step(s0, s1, s2, miss)
+        if fastest * abs(delta) < SETTLED:
+            _shift(work, padded, delta)
+            return min(max(t + delta, 0.0), limit), True
+        if high - low <= 4e-16 * high:
+            break
+        t = t + delta if low < t + delta < high else 0.5 * (low + high)
+    return t, True
+
+
+@kernel
+def _evolve(work, frequency, count, padded, t):
+    """Multiply amplitudes by exp(-i E t - g t / 2); return the squared norm."""
+    re, im, p, fall = work.re, work.im, work.p, work.fall
+    for k in range(padded):
+        re[k] *= fall[k]
+    for k in range(padded):
+        im[k] *= fall[k]
+    for k in range(count):
+        turns = frequency[work.place[k]] * t
+        if turns != 0.0:
+            cos, sin = sincos_turns(-turns)
+            re[k], im[k] = cos * re[k] - sin * im[k], sin * re[k] + cos * im[k]
+    for k in range(padded):
+        p[k] = re[k] * re[k] + im[k] * im[k]
+    return _total(p, padded, work.partial)
+
+
+@kernel
+def _choose(work, strength, count, uniform):
+    """Return which c jumps, at the rates |c a|^2 of populations p."""
+    channels = strength.shape[0]
+    if channels == 1:
+        return 0
+    place, p, passed = work.place, work.p, work.passed
     total = 0.0
     for c in range(channels):
         for k in range(count):
-            total += strength[c, places[k]] * p[k]
+            total += strength[c, place[k]] * p[k]
         passed[c] = total
     chosen = 0
     while chosen < channels - 1 and passed[chosen] <= uniform * total:
         chosen += 1
-    return chosen, passed[chosen] - (passed[chosen - 1] if chosen > 0 else 0.0)
+    return chosen
 
 
 @kernel
-def _move(target, factor, chosen, rate, places, a, count):
-    """Replace a by c a, normalized; return how many basis states it occupies."""
-    scale = 1.0 / np.sqrt(rate)
+def _move(work, target, factor, chosen, count, norm):
+    """Replace a by c a, not normalized; return how many basis states it occupies."""
+    place, re, im, p = work.place, work.re, work.im, work.p
+    least = NEGLIGIBLE * norm
     kept = 0
     for k in range(count):
-        place = target[chosen, places[k]]
-        if place >= 0:
-            a[kept] = scale * factor[chosen, places[k]] * a[k]
-            places[kept] = place
+        new = target[chosen, place[k]]
+        if new >= 0 and p[k] > least:
+            f = factor[chosen, place[k]]
+            u, v = re[k], im[k]
+            re[kept] = f.real * u - f.imag * v
+            im[kept] = f.real * v + f.imag * u
+            place[kept] = new
             kept += 1
     return kept
+
+
+@kernel
+def _prepare(work, decay, count):
+    """Write populations and rates, zeros up to a multiple of STRIP; return it."""
+    place, re, im, p, g = work.place, work.re, work.im, work.p, work.g
+    padded = (count + STRIP - 1) // STRIP * STRIP
+    for k in range(count, padded):
+        re[k], im[k], g[k] = 0.0, 0.0, 0.0
+    for k in range(count):
+        g[k] = decay[place[k]]
+    for k in range(padded):
+        p[k] = re[k] * re[k] + im[k] * im[k]
+    return padded
+
+
+@kernel
+def _normalize(work, padded):
+    """Divide amplitudes and populations by the norm."""
+    re, im, p = work.re, work.im, work.p
+    norm = _total(p, padded, work.partial)
+    scale = 1.0 / np.sqrt(norm)
+    for k in range(padded):
+        re[k] *= scale
+    for k in range(padded):
+        im[k] *= scale
+    for k in range(padded):
+        p[k] /= norm
+
+
+@kernel
+def _load(work, x, w):
+    """Gather the occupied basis states of a lane; return how many they are."""
+    count = 0
+    for i in range(x.shape[1]):
+        if x[0, i, w] != 0.0 or x[1, i, w] != 0.0:
+            work.place[count] = i
+            work.re[count], work.im[count] = x[0, i, w], x[1, i, w]
+            count += 1
+    return count
+
+
+@kernel
+def _work(dim, channels):
+    """Return work space for one lane."""
+    room = dim + STRIP
+    return Work(
+        np.empty(room, dtype=np.int64),
+        np.empty(room),
+        np.empty(room),
+        np.empty(room),
+        np.empty(room),
+        np.empty(room),
+        np.empty(room),
+        np.empty(room),
+        np.empty(STRIP),
+        np.empty(channels),
+    )
 
 
 @kernel
@@ -190,40 +343,31 @@ def diagonal_lanes(
     dim, lanes = x.shape[1], x.shape[2]
     frequency, decay = flow.frequency, flow.decay
     target, factor, strength = flow.target, flow.factor, flow.strength
-    places = np.empty(dim, dtype=np.int64)
-    a = np.empty(dim, dtype=np.complex128)
-    p, g = np.empty(dim), np.empty(dim)
-    passed = np.empty(flow.channels)
+    work = _work(dim, flow.channels)
     residual = tally.residual[0]
     for w in range(lanes):
         if square[w] > clock[w]:
             continue
-        count, norm, level, left = 0, 0.0, clock[w], duration
-        for i in range(dim):
-            y[0, i, w], y[1, i, w] = 0.0, 0.0
-            if x[0, i, w] != 0.0 or x[1, i, w] != 0.0:
-                places[count], a[count] = i, complex(x[0, i, w], x[1, i, w])
-                norm += x[0, i, w] * x[0, i, w] + x[1, i, w] * x[1, i, w]
-                count += 1
+        level, left = clock[w], duration
+        count = _load(work, x, w)
+        padded = _prepare(work, decay, count)
         while left > 0.0:
-            count = _occupied(places, a, p, count, NEGLIGIBLE * norm)
-            for k in range(count):
-                g[k] = decay[places[k]]
-            t, due = _solved(p, g, count, level, left)
-            norm = _evolve(frequency, decay, places, a, count, t)
+            t, due = _solve(work, count, padded, level, left)
+            norm = _evolve(work, frequency, count, padded, t)
             if not due:
                 break
             residual = max(residual, abs(np.log(norm / level)))
-            for k in range(count):
-                p[k] = a[k].real * a[k].real + a[k].imag * a[k].imag
             uniform, level = uniform_pair(key, trajectory[w], draws[w])
-            chosen, rate = _chosen(strength, places, p, count, uniform, passed)
-            count = _move(target, factor, chosen, rate, places, a, count)
-            norm = 1.0
+            chosen = _choose(work, strength, count, uniform)
+            count = _move(work, target, factor, chosen, count, norm)
+            padded = _prepare(work, decay, count)
+            _normalize(work, padded)
             draws[w] += 1
             left -= t
             count_jump(tally, trajectory[w], chosen, start + (duration - left))
         clock[w] = level
+        for i in range(dim):
+            y[0, i, w], y[1, i, w] = 0.0, 0.0
         for k in range(count):
-            y[0, places[k], w], y[1, places[k], w] = a[k].real, a[k].imag
+            y[0, work.place[k], w], y[1, work.place[k], w] = work.re[k], work.im[k]
     tally.residual[0] = residual

@@ -34,9 +34,9 @@ class Exact:
     number u. In closed form or in the eigenbasis of H_eff |ln(S / u)| is solved to
     rounding; where H_eff is large or depends on time, its Taylor series leaves out less
     than 1e-17 and jump times are solved to 1e-13, with functions of time replaced by
-    polynomials that agree with them to 1e-13 of their largest value (`stochq.schemes.
-    taylor`, `stochq.schemes.pieces`). ``provenance["jump_time_residual"]`` is the
-    largest residual of a run; `explain_scheme` says what a model gets and why.
+    polynomials that agree with them to 1e-13 of their largest value.
+    ``provenance["jump_time_residual"]`` is the largest residual of a run, and
+    `explain_scheme` says which method a model gets and why.
     """
 
     traits: ClassVar[Traits] = Traits(

@@ -8,7 +8,6 @@ exceptional point) a ladder of exact propagators for durations D / 2^m replaces 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from enum import Enum
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -18,21 +17,19 @@ import scipy.sparse as sp
 from stochq.arrays import Complexes, Floats, Ints, Operator, adjoint
 from stochq.lowering import Dynamics
 from stochq.schemes.diagonal import monomials
-from stochq.schemes.series import series_work
-from stochq.schemes.traits import StepGrid
 from stochq.structure import Sparse, blocks, pack
 
 __all__ = [
+    "CONDITION_LIMIT",
     "RUNGS",
-    "Chosen",
     "JumpFlow",
-    "Method",
+    "eigenbasis",
     "flow_generator",
-    "flow_method",
     "flow_propagators",
     "jump_flow",
     "no_jumps",
     "propagators",
+    "total_rate",
 ]
 
 #: Condition number of the eigenvectors above which the ladder replaces them.
@@ -46,10 +43,6 @@ DENSE_SIZE, SERIES, DENSE_PART, DROPPED = 128, 18, 0.25, 1e-19
 COPIES, COPIES_ELEMENTS = 16, 2**18
 
 EPS = float(np.finfo(np.float64).eps)
-
-#: Most elements of eigenvector or propagator matrices; products of a Taylor series
-#: that one of them costs as much as (measured); dimension of the largest ladder.
-DENSE_ELEMENTS, DENSE_WORTH, LADDER_DIM = 2**23, 4.0, 64
 
 #: Rungs of the ladder of propagators: durations D, D/2, ..., D/2^48.
 RUNGS = 48
@@ -85,7 +78,7 @@ class JumpFlow(NamedTuple):
     decay: Floats
 
 
-def _eigenbasis(generator: Operator) -> tuple[Complexes, Operator, Operator, float]:
+def eigenbasis(generator: Operator) -> tuple[Complexes, Operator, Operator, float]:
     """Return energies, R, R^-1 and the condition number of R, block by block."""
     dim = generator.shape[0]
     energies = np.zeros(dim, dtype=np.complex128)
@@ -122,57 +115,6 @@ def total_rate(dynamics: Dynamics) -> float:
     rest = rates - sp.diags_array(np.full(diagonal.size, gamma), format="csr")
     uneven = float(np.abs(rest.data).max(initial=0.0))
     return gamma if uneven <= 16 * EPS * gamma else -1.0
-
-
-class Method(Enum):
-    """How a state is carried through the flow."""
-
-    PROPAGATOR = "propagators"
-    DIAGONAL = "populations of a diagonal H_eff"
-    EVENTS = "events at a rate that does not depend on the state"
-    EIGENBASIS = "eigenbasis of H_eff"
-    LADDER = "ladder of propagators"
-    TAYLOR = "Taylor series"
-
-
-class Chosen(NamedTuple):
-    """A method and the reason for it."""
-
-    kind: Method
-    reason: str
-
-
-def flow_method(dynamics: Dynamics, grid: StepGrid, *, frozen: bool) -> Chosen:
-    """Return how the flow of a model is integrated over the steps of a grid.
-
-    Frozen, drives are not part of it and rates hold their averages over a step.
-    """
-    if dynamics.one_body or dynamics.lifted:
-        kind = "density matrices" if dynamics.lifted else "orbitals"
-        return Chosen(Method.PROPAGATOR, kind)
-    if (dynamics.jump_function_of >= 0).any() or (dynamics.drives and not frozen):
-        return Chosen(Method.TAYLOR, "it depends on time")
-    generator = flow_generator(dynamics)
-    elements = sum(members.size**2 for members in blocks(generator))
-    if not dynamics.jumps:
-        if elements > DENSE_ELEMENTS:
-            return Chosen(Method.TAYLOR, "too large for a propagator")
-        return Chosen(Method.PROPAGATOR, "no jumps")
-    if monomials(generator, dynamics.jumps) is not None:
-        return Chosen(Method.DIAGONAL, "every c moves basis states to basis states")
-    duration = max(grid.lengths, default=0.0)
-    series = series_work(generator, duration)
-    if elements > DENSE_ELEMENTS or DENSE_WORTH * elements > series:
-        return Chosen(Method.TAYLOR, "its terms cost less than the eigenvectors")
-    if total_rate(dynamics) >= 0.0:
-        return Chosen(Method.EVENTS, "sum c^dag c is a multiple of 1")
-    condition = _eigenbasis(generator)[3]
-    found = f"condition number of its eigenvectors {condition:.2g}"
-    if condition < CONDITION_LIMIT:
-        return Chosen(Method.EIGENBASIS, found)
-    if dynamics.dim > LADDER_DIM:
-        return Chosen(Method.TAYLOR, found)
-    return Chosen(Method.LADDER, found)
 
 
 def propagators(generator: Operator, durations: Sequence[float]) -> list[Operator]:
@@ -327,7 +269,7 @@ def jump_flow(dynamics: Dynamics, duration: float) -> JumpFlow:
     generator = flow_generator(dynamics)
     found = monomials(generator, dynamics.jumps)
     target, factor = found or (np.zeros((0, 0), np.int64), np.zeros((0, 0), complex))
-    energies, right, left, condition = _eigenbasis(generator)
+    energies, right, left, condition = eigenbasis(generator)
     spectral = condition < CONDITION_LIMIT
     ladder: list[Operator] = []
     if not spectral:

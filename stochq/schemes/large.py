@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from stochq.lowering import Dynamics
-from stochq.schemes.flow import Method, flow_method
 from stochq.schemes.lanes import Lanes
+from stochq.schemes.methods import Method, flow_method
 from stochq.schemes.noise import Draw, Scratch, scratch_for
 from stochq.schemes.series import Series, taylor_series
 from stochq.schemes.splitting import (

@@ -37,13 +37,14 @@ References
 from __future__ import annotations
 
 from collections.abc import Sequence
-from math import erfc, factorial
-from typing import NamedTuple
+from math import erfc
+from typing import Any, NamedTuple
 
 import numpy as np
 import scipy.sparse as sp
+from scipy.linalg import expm
 
-from stochq.arrays import Ints, Operator, adjoint, summed
+from stochq.arrays import Complexes, Ints, Operator
 from stochq.jit import kernel
 from stochq.lowering import Dynamics
 from stochq.lowering.dissipators import Monitor
@@ -111,17 +112,41 @@ def monitor_factors(dynamics: Dynamics, durations: Sequence[float]) -> MonitorFa
 
 
 def ket_terms(c: Operator, tau: float) -> list[Operator]:
-    """Return the coefficients of x^n in K(x), n = 0 ... 6."""
-    drift = -0.5 * (adjoint(c) @ c + c @ c)
-    half = propagators(1j * drift, [0.5 * tau])[0]
-    terms = [sp.csr_array(half @ power @ half) for power in _powers(c, tau)]
-    complete: Operator = sum(
-        moment(j + k) * (adjoint(a) @ b)
+    """Return the coefficients of x^n in K(x), n = 0 ... 6, equal blocks done once."""
+    known: dict[bytes, list[Complexes]] = {}
+    untouched = np.ones(c.shape[0], dtype=np.bool_)
+    places: list[tuple[Ints, Ints, list[Complexes]]] = []
+    for members in blocks(c):
+        dense = c[members][:, members].toarray()
+        key = dense.tobytes()
+        if key not in known:
+            known[key] = _dense_terms(dense, tau)
+        untouched[members] = False
+        rows, columns = np.meshgrid(members, members, indexing="ij")
+        places.append((rows.ravel(), columns.ravel(), known[key]))
+    rest = np.flatnonzero(untouched)
+    one = [np.full(rest.size, float(n == 0)) for n in range(POWERS + 1)]
+    places.append((rest, rest, one))
+    row, column = (np.concatenate([place[k] for place in places]) for k in (0, 1))
+    terms = []
+    for n in range(POWERS + 1):
+        data = np.concatenate([block[n].ravel() for _, _, block in places])
+        terms.append(_pruned(sp.csr_array((data, (row, column)), shape=c.shape)))
+    return terms
+
+
+def _dense_terms(c: Complexes, tau: float) -> list[Complexes]:
+    """Return the coefficients of x^n in K(x) for one block."""
+    half = expm(-0.25 * tau * (c.conj().T @ c + c @ c))
+    terms = [half @ power @ half for power in _powers(c, tau)]
+    complete = sum(
+        moment(j + k) * (a.conj().T @ b)
         for j, a in enumerate(terms)
         for k, b in enumerate(terms)
+        if (j + k) % 2 == 0
     )
     root = _inverse_root(complete)
-    return [sp.csr_array(term @ root) for term in terms]
+    return [term @ root for term in terms]
 
 
 def matrix_terms(monitor: Monitor, tau: float) -> list[Operator]:
@@ -137,9 +162,9 @@ def matrix_terms(monitor: Monitor, tau: float) -> list[Operator]:
         terms.append(sp.csr_array(half @ sp.csr_array(inner) @ half))
     trace = sp.eye_array(c.shape[0]).reshape((1, -1))
     mean: Operator = sum(moment(n) * term for n, term in enumerate(terms))
-    complete = sp.csr_array((trace @ mean).reshape(c.shape).T)
-    root = sandwich(_inverse_root(complete))
-    return [sp.csr_array(term @ root) for term in terms]
+    complete = (trace @ mean).reshape(c.shape).T.toarray()
+    root = sandwich(_pruned(_inverse_root(complete)))
+    return [_pruned(term @ root) for term in terms]
 
 
 def moment(n: int) -> float:
@@ -147,37 +172,28 @@ def moment(n: int) -> float:
     return float(np.prod(np.arange(n - 1, 0, -2))) if n % 2 == 0 else 0.0
 
 
-def _powers(c: Operator, tau: float) -> list[Operator]:
+def _powers(c: Any, tau: float) -> list[Any]:
     """Return (sqrt(tau) c)^k / k! for k = 0 ... 6."""
     power = sp.eye_array(c.shape[0], format="csr", dtype=np.complex128)
-    found = []
-    for k in range(POWERS + 1):
-        found.append(power / factorial(k))
-        power = np.sqrt(tau) * (power @ c)
+    found = [power if sp.issparse(c) else power.toarray()]
+    for k in range(1, POWERS + 1):
+        found.append(found[-1] @ c * (np.sqrt(tau) / k))
     return found
+
+
+def _inverse_root(positive: Any) -> Complexes:
+    """Return N^{-1/2} of a Hermitian matrix that is close to 1."""
+    values, vectors = np.linalg.eigh(0.5 * (positive + positive.conj().T))
+    root: Complexes = (vectors / np.sqrt(values)) @ vectors.conj().T
+    return root
 
 
 def _pruned(matrix: Operator) -> Operator:
     """Return a matrix without elements that are rounding beside 1."""
     matrix = sp.csr_array(matrix)
-    matrix.data[np.abs(matrix.data) < np.finfo(float).eps] = 0.0
+    matrix.data[np.abs(matrix.data) < 0.01 * np.finfo(float).eps] = 0.0
     matrix.eliminate_zeros()
     return matrix
-
-
-def _inverse_root(positive: Operator) -> Operator:
-    """Return N^{-1/2} of a Hermitian matrix that is close to 1, block by block."""
-    one = sp.eye_array(positive.shape[0], format="csr", dtype=np.complex128)
-    excess = _pruned(positive - one)
-    parts = [one]
-    for members in blocks(excess):
-        size = members.size
-        dense = np.eye(size) + excess[members][:, members].toarray()
-        values, vectors = np.linalg.eigh(0.5 * (dense + dense.conj().T))
-        root = (vectors / np.sqrt(values)) @ vectors.conj().T - np.eye(size)
-        places = (np.repeat(members, size), np.tile(members, size))
-        parts.append(sp.csr_array((root.ravel(), places), shape=one.shape))
-    return summed(parts[0], parts[1:])
 
 
 @kernel

@@ -51,13 +51,8 @@ from stochq.schemes.noise import (
     scratch_for,
     wiener_processes,
 )
-from stochq.schemes.orbitals import (
-    OrbitalEvents,
-    no_events,
-    orbital_events,
-    orbital_flow,
-    orbital_room,
-)
+from stochq.schemes.orbital_events import OrbitalEvents, no_events, orbital_events
+from stochq.schemes.orbitals import orbital_flow, orbital_room
 from stochq.schemes.signs import signed_factor
 from stochq.schemes.traits import StepGrid, refuse_monitors
 from stochq.streams import Purpose, stream_key, uniform_pair
@@ -438,6 +433,7 @@ def prepare_splitting(
     SchemeMismatchError
         If the model does not split into factors in closed form.
     """
+    events = orbital_events(dynamics)
     if (dynamics.jump_function_of >= 0).any():
         cure = "UnitaryNoise() for them" if dynamics.one_body else "Strang(dt=...)"
         raise SchemeMismatchError(
@@ -450,7 +446,7 @@ def prepare_splitting(
         prepare_parts(scheme, program, dynamics, dynamics.groups, grid, seed),
         flow=jump_flow(dynamics, longest),
         conditioned=conditioned_flow(dynamics, longest),
-        events=orbital_events(dynamics),
+        events=events,
         propagator=pack(flow_propagators(dynamics, durations)),
     )
 

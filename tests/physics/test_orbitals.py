@@ -26,7 +26,7 @@ from stochq.schemes import Exact, Heun, Strang, TwoPoint
 from stochq.schemes.isometries import SUMS, amplitudes, orthonormalize, project, square
 from stochq.schemes.lanes import ATOM
 from stochq.schemes.monitored_orbitals import mixed_quantile
-from stochq.schemes.orbitals import OrbitalEvents, orbital_events
+from stochq.schemes.orbital_events import OrbitalEvents, orbital_events
 from stochq.schemes.traits import grid_for
 from stochq.spaces import hopping_chain
 from stochq.states import Occupations, Orbitals

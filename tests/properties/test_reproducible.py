@@ -14,7 +14,7 @@ from stochq.ensemble import simulate
 from stochq.model import Dissipator, Model, WhiteNoise
 from stochq.moments import BATCHES, Moments, batch_means, batch_size, merge_tree
 from stochq.schemes import Heun, Strang
-from stochq.unravelings import Homodyne, Jump, Kicks, Projections
+from stochq.unravelings import Heterodyne, Homodyne, Jump, Kicks, Projections
 
 TIMES = [0, 0.4, 1]
 SIZES = (2, 63, 64, 65, 200, 515, 1030)
@@ -51,6 +51,14 @@ RUNS = {
         },
     ),
     "default": (NOISY, {}),
+    "monitored": (
+        HYBRID,
+        {"scheme": Strang(0.2), "unraveling": {"decay": Homodyne(phase=0.3)}},
+    ),
+    "conditioned": (
+        HYBRID,
+        {"scheme": Strang(0.2), "unraveling": {"decay": Heterodyne(efficiency=0.4)}},
+    ),
 }
 
 
@@ -100,7 +108,7 @@ def test_backends_change_no_bit(backend, name):
     assert fingerprint(again) == plain(name, 515, 1)
 
 
-@pytest.mark.parametrize("name", ["hybrid", "explicit", "fermions", "kicks"])
+@pytest.mark.parametrize("name", sorted(set(RUNS) - {"default"}))
 def test_more_trajectories_keep_the_first_ones(name):
     few, many = run(name, 200, 5), run(name, 451, 5)
     # up to 512 trajectories the batches are the trajectories

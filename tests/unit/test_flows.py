@@ -16,6 +16,7 @@ from stochq import (
     Alternating,
     Exact,
     Kicks,
+    Occupations,
     Projections,
     Richardson,
     Sampled,
@@ -31,17 +32,13 @@ from stochq.envelopes import evaluate
 from stochq.errors import SchemeMismatchError
 from stochq.lowering import lower
 from stochq.model import Dissipator, Model
-from stochq.schemes.flow import (
-    RUNGS,
-    Method,
-    flow_generator,
-    flow_method,
-    propagators,
-)
+from stochq.schemes import large
+from stochq.schemes.dense_output import TOLERANCE
+from stochq.schemes.flow import RUNGS, flow_generator, propagators
 from stochq.schemes.large import SeriesSplitting
+from stochq.schemes.methods import Chosen, Method, flow_method
 from stochq.schemes.pieces import polynomial_pieces
 from stochq.schemes.series import norm_bound, taylor_series
-from stochq.schemes.taylor import TOLERANCE
 from stochq.schemes.traits import grid_for
 from stochq.structure import pack
 
@@ -59,6 +56,13 @@ def thermal_pair():
         initial=np.array([0.5, 0.5j, -0.5, 0.5]),
         observables={"n": a.T @ a, "x": np.kron(SX, np.eye(2))},
     )
+
+
+def noisy_pair():
+    """Return the same with the coupling as noise, which does not commute with it."""
+    model = thermal_pair()
+    hop = np.kron(LOWER.T, LOWER)
+    return replace(model, noise=WhiteNoise(hop + hop.T, rate=0.4))
 
 
 def generic():
@@ -329,6 +333,35 @@ def test_what_keeps_no_jumps_is_refused(change, how, match):
     model = replace(decaying_qubit().model, **change)
     with pytest.raises((ValueError, SchemeMismatchError), match=match):
         simulate(model, TIMES, n_traj=10, seed=1, **how)
+
+
+@pytest.mark.parametrize("model", [moving(strength=None, noise=0.3), noisy_pair()])
+def test_strang_carries_a_series_as_it_carries_a_small_flow(model, monkeypatch):
+    small = simulate(
+        model, TIMES, n_traj=128, seed=3, scheme=Strang(0.1), keep_jumps=60
+    )
+    monkeypatch.setattr(
+        large, "flow_method", lambda *_, **__: Chosen(Method.TAYLOR, "to compare")
+    )
+    series = simulate(
+        model, TIMES, n_traj=128, seed=3, scheme=Strang(0.1), keep_jumps=60
+    )
+    assert np.array_equal(small.jump_records.channel, series.jump_records.channel)
+    off = small.jump_records.time - series.jump_records.time
+    assert np.abs(off).max() < 1e-10
+    assert np.abs(small.mean - series.mean).max() < 1e-10
+    one = small.trajectory(5)
+    assert np.abs(one.expectations - series.trajectory(5).expectations).max() < 1e-10
+
+
+def test_orbitals_refuse_kicks_at_rates_in_time():
+    model = Model(
+        dissipators=Dissipator(EXCITED, name="d", strength=pulsed),
+        initial=Occupations([1, 0]),
+        observables={"n": EXCITED},
+    )
+    with pytest.raises(SchemeMismatchError, match="use UnitaryNoise"):
+        simulate(model, TIMES, n_traj=8, seed=1, unraveling={"d": Kicks()})
 
 
 def test_other_splittings_refuse_rates_in_time():

@@ -408,7 +408,7 @@ def test_nonsense_is_refused(changes, error, message):
 
 def test_what_has_nothing_to_converge_is_refused():
     silent = Model(hamiltonian=SX, initial=[1, 0], observables={"z": SZ})
-    with pytest.raises(ModelError, match="must have noise or jumps, but has neither"):
+    with pytest.raises(ModelError, match="must have noise, jumps or monitors, but has"):
         convergence(silent, [0, 1], Heun(0.1), n_traj=64, seed=1)
     decay = Model(
         dissipators=Dissipator(LOWER, 1.0), initial=[0, 1], observables={"z": SZ}
