@@ -17,7 +17,7 @@ import scipy.sparse as sp
 from stochq.arrays import Complexes, Floats, Ints, Operator, adjoint
 from stochq.lowering import Dynamics
 from stochq.schemes.diagonal import monomials
-from stochq.structure import Sparse, blocks, pack
+from stochq.structure import Sparse, blocks, is_diagonal, pack
 
 __all__ = [
     "CONDITION_LIMIT",
@@ -81,6 +81,9 @@ class JumpFlow(NamedTuple):
 def eigenbasis(generator: Operator) -> tuple[Complexes, Operator, Operator, float]:
     """Return energies, R, R^-1 and the condition number of R, block by block."""
     dim = generator.shape[0]
+    if is_diagonal(generator):
+        one = sp.eye_array(dim, format="csr", dtype=np.complex128)
+        return generator.diagonal(), one, one, 1.0
     energies = np.zeros(dim, dtype=np.complex128)
     right: Any = sp.eye_array(dim, format="lil", dtype=np.complex128)
     left: Any = sp.eye_array(dim, format="lil", dtype=np.complex128)

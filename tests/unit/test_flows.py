@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -40,6 +41,7 @@ from stochq.schemes.methods import Chosen, Method, flow_method
 from stochq.schemes.pieces import polynomial_pieces
 from stochq.schemes.series import norm_bound, taylor_series
 from stochq.schemes.traits import grid_for
+from stochq.spaces import tls_lowering
 from stochq.structure import pack
 
 EPS = np.finfo(float).eps
@@ -81,6 +83,22 @@ def generic():
     )
 
 
+def chain(starts):
+    """Return four sites whose number of excitations only jumps change."""
+    lower = [tls_lowering(4, x) for x in range(4)]
+    hops = [a.T @ b + b.T @ a for a, b in pairwise(lower)]
+    return Model(
+        hamiltonian=hops[0] + hops[1] + 0.7 * hops[2],
+        dissipators=[
+            *(Dissipator(a.T @ a, 0.4, name="dephasing") for a in lower),
+            Dissipator(lower[0], 0.5, name="loss"),
+            Dissipator(lower[3].T, 0.3, name="gain"),
+        ],
+        initial=np.isin(np.arange(16), starts) / np.sqrt(len(starts)),
+        observables={"n": lower[2].T @ lower[2], "x": lower[1] + lower[1].T},
+    )
+
+
 def plan_by(method, model, times=TIMES, n_traj=128):
     """Return the plan that carries a model by one method, whatever it would get."""
     dynamics = lower(model)
@@ -107,8 +125,10 @@ def plan_by(method, model, times=TIMES, n_traj=128):
         (thermal_pair(), [Method.DIAGONAL, Method.LADDER, Method.TAYLOR]),
         (generic(), [Method.LADDER, Method.TAYLOR]),
         (driven_qubit(1.0, 0.9).model, [Method.LADDER, Method.TAYLOR]),
+        (chain([0b1010]), [Method.TAYLOR]),
+        (chain([0b1010, 0b0111, 0b0001]), [Method.TAYLOR]),
     ],
-    ids=["diagonal", "generic", "qubit"],
+    ids=["diagonal", "generic", "qubit", "sector", "sectors"],
 )
 def test_all_methods_jump_alike(model, methods):
     expected = plan_by(Method.EIGENBASIS, model).run(0, 2)
@@ -250,6 +270,31 @@ def test_drives_and_rates_follow_the_master_equation(noise):
     ]:
         ensemble = simulate(model, TIMES, n_traj=6000, seed=5, scheme=scheme)
         verdict = verify(ensemble, reference, alpha=ALPHA)
+        assert verdict.status == status, verdict.explain()
+
+
+def test_every_jump_has_its_own_function():
+    """One level empties into two others at rates that depend on time in their ways."""
+
+    def forked(one, two):
+        return Model(
+            dissipators=[
+                Dissipator(np.outer([1, 0, 0], [0, 0, 1]), 0.6, strength=one),
+                Dissipator(np.outer([0, 1, 0], [0, 0, 1]), 0.6, strength=two),
+            ],
+            initial=[0, 0, 1],
+            observables={"0": np.diag([1.0, 0, 0]), "1": np.diag([0, 1.0, 0])},
+        )
+
+    falling = lambda t: np.exp(-t / 2)  # noqa: E731
+    reference = master_equation(forked(pulsed, falling), TIMES)
+    for one, two, status in [
+        (pulsed, falling, "pass"),
+        (falling, pulsed, "fail"),
+        (falling, falling, "fail"),
+    ]:
+        ensemble = simulate(forked(one, two), TIMES, n_traj=10_000, seed=8)
+        verdict = verify(ensemble, reference, alpha=ALPHA, resolution=0.3)
         assert verdict.status == status, verdict.explain()
 
 

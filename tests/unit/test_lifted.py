@@ -143,7 +143,7 @@ REFUSED = {
     "fermions seen in part": (
         chain(),
         {"even": Homodyne(efficiency=0.5)},
-        "monitors or measurements",
+        "must have efficiency 1",
     ),
     "a rate that changes": (
         Model(

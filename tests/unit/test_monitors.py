@@ -209,7 +209,7 @@ def test_other_schemes_refuse(scheme, choice):
 
 
 def test_a_monitored_model_always_has_steps():
-    with pytest.raises(SchemeMismatchError, match="and no monitors"):
+    with pytest.raises(SchemeMismatchError, match="without noise and monitors"):
         simulate(MODEL, [0, 1], n_traj=64, seed=1, scheme=Exact(), unraveling=SEEN)
 
 
