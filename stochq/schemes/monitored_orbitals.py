@@ -33,7 +33,7 @@ from stochq.arrays import Complexes, Floats, Ints
 from stochq.jit import kernel
 from stochq.lowering import Dynamics
 from stochq.schemes.isometries import CHUNK, eliminate, gram_matrix, orthonormalize
-from stochq.schemes.orbitals import mode_of
+from stochq.schemes.orbital_events import mode_of
 from stochq.structure import commuting_groups
 
 __all__ = [

@@ -15,16 +15,12 @@ iterate. Kicks and projections among them add Gamma to the slope.
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
-import scipy.sparse as sp
 
-from stochq.arrays import Complexes, Floats, Ints, Operator, adjoint, summed
-from stochq.errors import SchemeMismatchError
+from stochq.arrays import Floats
 from stochq.jit import kernel
-from stochq.lowering import Dynamics
 from stochq.schemes.isometries import (
     SUMS,
     amplitudes,
@@ -34,21 +30,10 @@ from stochq.schemes.isometries import (
     square,
 )
 from stochq.schemes.lanes import add, apply_matrix, copy, count_jump
+from stochq.schemes.orbital_events import JUMP, KICK
 from stochq.streams import uniform_pair
-from stochq.structure import Sparse, blocks, eigenvectors, pack
 
-__all__ = [
-    "OrbitalEvents",
-    "mode_of",
-    "no_events",
-    "orbital_events",
-    "orbital_flow",
-    "orbital_room",
-]
-
-#: What an event does to the number of fermions in its mode.
-KICK, PROJECTION, JUMP = 0, 1, 2
-KINDS = {"kick": KICK, "projection": PROJECTION, "jump": JUMP}
+__all__ = ["orbital_flow", "orbital_room"]
 
 #: |ln(S / u)| at which the time of a jump is found.
 TOLERANCE = 1e-10
@@ -56,33 +41,6 @@ TOLERANCE = 1e-10
 #: A series of exp(-i H_eff t) ends with terms below this; it covers ||H_eff|| t of at
 #: most this much.
 LAST_TERM, REACH = 1e-17, 1.0
-
-
-#: Elements of a projector below this are rounding.
-NOTHING = 1e-13
-
-
-class OrbitalEvents(NamedTuple):
-    """Everything a kernel needs to carry orbitals through their events.
-
-    ``kind`` and ``rate`` are those of every channel; a jump's rate is g_v, of a full
-    mode. The modes of channel c are ``mode_ptr[c]`` to ``mode_ptr[c + 1]``, many for a
-    kick of many modes: ``modes`` has them on the sites, ``turned`` in the eigenbasis of
-    h, whose ``energies`` and eigenvectors (``right``) carry them back. ``generator`` is
-    -i H_eff, with its largest row sum ``norm``.
-    """
-
-    kind: Ints
-    rate: Floats
-    constant: float
-    jumping: bool
-    mode_ptr: Ints
-    modes: Complexes
-    turned: Complexes
-    energies: Floats
-    right: Sparse
-    generator: Sparse
-    norm: float
 
 
 class Room(NamedTuple):
@@ -94,122 +52,6 @@ class Room(NamedTuple):
     gram: Floats
     passed: Floats
     z: Floats
-
-
-def mode_of(projector: Operator) -> Complexes:
-    """Return v, normalized, from a multiple of v v^dag, shape (sites,)."""
-    column = int(np.argmax(np.abs(projector.diagonal())))
-    v: Complexes = projector[:, [column]].toarray()[:, 0]
-    return v / np.linalg.norm(v)
-
-
-def _kicked_modes(c: Operator, root: float) -> list[Complexes]:
-    """Return the modes whose sign a kick turns, c = root (2 P - 1).
-
-    Kicks 2 P - 1 and 1 - 2 P differ by a phase; the smaller of P and 1 - P will do.
-    """
-    dim = c.shape[0]
-    one = sp.eye_array(dim, format="csr", dtype=np.complex128)
-    sign = 1.0 if c.diagonal().sum().real < 0 else -1.0
-    P = sp.csr_array(0.5 * (one + (sign / root) * c))
-    P.data[np.abs(P.data) < NOTHING] = 0.0
-    P.eliminate_zeros()
-    modes = []
-    for _, vectors in eigenvectors(P):
-        for members, amplitude in vectors:
-            v = np.zeros(dim, dtype=np.complex128)
-            v[members] = amplitude
-            modes.append(v)
-    return modes
-
-
-def _channel(c: Operator, kind: str) -> tuple[float, list[Complexes]]:
-    """Return the rate of a jump operator, that of a full mode, and its modes."""
-    if kind == "kick":
-        rate = float((abs(c) ** 2).sum()) / c.shape[0]
-        return rate, _kicked_modes(c, np.sqrt(rate))
-    return float(c.diagonal().sum().real) ** 2, [mode_of(c)]
-
-
-def _eigenbasis(h: Operator) -> tuple[Floats, Operator]:
-    """Return the energies and eigenvectors of h, block by block."""
-    energies = np.zeros(h.shape[0])
-    right: Any = sp.eye_array(h.shape[0], format="lil", dtype=np.complex128)
-    for members in blocks(h):
-        dense = h[members][:, members].toarray()
-        energies[members], right[np.ix_(members, members)] = np.linalg.eigh(dense)
-    return energies, right.tocsr()
-
-
-def effective_generator(dynamics: Dynamics) -> Operator:
-    """Return -i h - (1/2) sum c^dag c over the jumps whose rates follow the state."""
-    jumps = zip(dynamics.jumps, dynamics.jump_kinds, strict=True)
-    losses = [-0.5 * (c @ c) for c, kind in jumps if kind == "jump"]
-    return summed(-1j * dynamics.hamiltonian, losses)
-
-
-def _refuse_functions_of_time(dynamics: Dynamics) -> None:
-    """Raise for events whose rates depend on time."""
-    if (dynamics.jump_function_of >= 0).any():
-        raise SchemeMismatchError(
-            "jumps, kicks and projections of a one-body model must have constant "
-            "rates, but a strength depends on time; use UnitaryNoise()"
-        )
-
-
-def orbital_events(dynamics: Dynamics) -> OrbitalEvents:
-    """Return the events of a model; there are none where it has kets.
-
-    Raises
-    ------
-    SchemeMismatchError
-        If a rate depends on time.
-    """
-    if not dynamics.one_body or not dynamics.jumps:
-        return no_events()
-    _refuse_functions_of_time(dynamics)
-    pairs = zip(dynamics.jumps, dynamics.jump_kinds, strict=True)
-    channels = [_channel(c, kind) for c, kind in pairs]
-    modes = np.array([v for _, found in channels for v in found])
-    rate = np.array([r for r, _ in channels])
-    kind = np.array([KINDS[k] for k in dynamics.jump_kinds], dtype=np.int64)
-    jumping = bool((kind == JUMP).any())
-    # jumps carry the orbitals along; only events at constant rates need the eigenbasis
-    energies, right = _eigenbasis((0.0 if jumping else 1.0) * dynamics.hamiltonian)
-    generator = effective_generator(dynamics)
-    return OrbitalEvents(
-        kind=kind,
-        rate=rate,
-        constant=float(rate[kind != JUMP].sum()),
-        jumping=jumping,
-        mode_ptr=np.cumsum([0] + [len(found) for _, found in channels]),
-        modes=modes,
-        turned=np.ascontiguousarray((adjoint(right) @ modes.T).T),
-        energies=energies,
-        right=pack(right),
-        generator=pack(generator),
-        norm=float(abs(generator).sum(axis=1).max(initial=0.0)),
-    )
-
-
-def no_events() -> OrbitalEvents:
-    """Return what stands for no events at all."""
-    nothing = pack([])
-    none = np.zeros(0, dtype=np.int64)
-    empty: npt.NDArray[Any] = np.zeros((0, 0), dtype=np.complex128)
-    return OrbitalEvents(
-        kind=none,
-        rate=np.zeros(0),
-        constant=0.0,
-        jumping=False,
-        mode_ptr=np.zeros(1, dtype=np.int64),
-        modes=empty,
-        turned=empty,
-        energies=np.zeros(0),
-        right=nothing,
-        generator=nothing,
-        norm=0.0,
-    )
 
 
 @kernel
@@ -296,20 +138,9 @@ def _chosen(passed, uniform):
 
 @kernel
 def _steady(
-    events,
-    x,
-    start,
-    duration,
-    step,
-    first_row,
-    budget,
-    draw,
-    key,
-    trajectory,
-    y,
-    room,
+    events, x, start, duration, step, first_row, budget, draw, key, trajectory, y, room,
     tally,
-):
+):  # fmt: skip
     """Carry orbitals from `start` on with events at constant rates.
 
     ``budget`` is -ln u, less Gamma times the time since the last event; return it and

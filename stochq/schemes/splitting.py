@@ -51,13 +51,8 @@ from stochq.schemes.noise import (
     scratch_for,
     wiener_processes,
 )
-from stochq.schemes.orbitals import (
-    OrbitalEvents,
-    no_events,
-    orbital_events,
-    orbital_flow,
-    orbital_room,
-)
+from stochq.schemes.orbital_events import OrbitalEvents, no_events, orbital_events
+from stochq.schemes.orbitals import orbital_flow, orbital_room
 from stochq.schemes.signs import signed_factor
 from stochq.schemes.traits import StepGrid, refuse_monitors
 from stochq.streams import Purpose, stream_key, uniform_pair
@@ -409,11 +404,6 @@ def has_flow(dynamics: Dynamics) -> bool:
 def _check_splitting(dynamics: Dynamics, groups: list[list[int]], scheme: Any) -> None:
     """Refuse what the factors of a splitting cannot hold."""
     name = type(scheme).__name__
-    if dynamics.one_body and dynamics.monitors:
-        raise SchemeMismatchError(
-            f"{name} must have a one-body model without monitors, but it has "
-            f"{sorted({m.name for m in dynamics.monitors})}; use UnitaryNoise()"
-        )
     strengths = dynamics.function_of[len(dynamics.drives) :]
     if dynamics.raw and (strengths >= 0).any():
         raise SchemeMismatchError(

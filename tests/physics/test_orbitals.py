@@ -26,7 +26,7 @@ from stochq.schemes import Exact, Heun, Strang, TwoPoint
 from stochq.schemes.isometries import SUMS, amplitudes, orthonormalize, project, square
 from stochq.schemes.lanes import ATOM
 from stochq.schemes.monitored_orbitals import mixed_quantile
-from stochq.schemes.orbitals import OrbitalEvents, orbital_events
+from stochq.schemes.orbital_events import OrbitalEvents, orbital_events
 from stochq.schemes.traits import grid_for
 from stochq.spaces import hopping_chain
 from stochq.states import Occupations, Orbitals
@@ -334,6 +334,36 @@ def test_rates_of_events():
         assert np.abs(counts - mean).max() < 6 * np.sqrt(2.0 / 6400), form
 
 
+@pytest.mark.parametrize("form", ["kicks", "projections", "jumps"])
+@pytest.mark.parametrize("scheme", [Exact(), Strang(0.3)], ids=["exact", "steps"])
+def test_records_of_events(form, scheme):
+    """Every event is kept with its time, and the averages give their number."""
+    model, n = chain(), 2048
+    choice, _ = FORMS[form]
+    ensemble = simulate(
+        model,
+        TIMES,
+        n_traj=n,
+        seed=4,
+        scheme=scheme,
+        unraveling={"dephasing": choice},
+        keep_jumps=40,
+    )
+    records = ensemble.jump_records
+    assert np.array_equal(records.counts.sum(axis=1), ensemble.jumps[:, -1])
+    for k in (0, 100, n - 1):
+        assert (np.diff(records.of(k)[0]) > 0).all()
+    for first, last in ((0.0, 0.5), (1.5, 2.0)):
+        times = np.linspace(first, last, 11)
+        fine = np.concatenate([[0.0], times]) if first else times
+        values = correlation_equation(model, fine).values[[0, 2, 3]][:, -11:]
+        filled = 0.05 * 0.5 * (values[:, 1:] + values[:, :-1]).sum(axis=1)
+        mean = {"jumps": RATE * filled, "kicks": RATE / 8, "projections": RATE / 4}
+        counts = records.window(first, last).counts.sum(axis=1) / n
+        error = 6 * np.sqrt(np.maximum(mean[form], 0.05) / n)
+        assert (np.abs(counts - mean[form]) < error).all(), (first, counts, mean[form])
+
+
 def test_signals_of_monitored_modes():
     """E[Y] = 2 Re(kappa) int <n> dt and, of a filled mode, variance t."""
     model, n = chain(), 4096
@@ -519,7 +549,7 @@ def test_refusals():
         model,
         dissipators=Dissipator(number(5, 0), 1.0, name="d", strength=np.cos),
     )
-    with pytest.raises(SchemeMismatchError, match="must have constant rates"):
+    with pytest.raises(SchemeMismatchError, match=r"use UnitaryNoise\(\) for them"):
         simulate(
             pulsed,
             TIMES,
