@@ -24,7 +24,6 @@ __all__ = [
     "ConditionedFlow",
     "conditioned_flow",
     "conditioned_lanes",
-    "no_conditioned_flow",
 ]
 
 
@@ -42,15 +41,15 @@ class ConditionedFlow(NamedTuple):
     diagonal: Ints
 
 
-def conditioned_flow(dynamics: Dynamics, duration: float) -> ConditionedFlow:
-    """Return the flow of density matrices, for steps of at most `duration`.
+def conditioned_flow(dynamics: Dynamics, duration: float) -> ConditionedFlow | None:
+    """Return the flow of density matrices that jump, for steps of at most `duration`.
 
-    For kets and orbitals it is empty.
+    None for all else.
     """
     initial = dynamics.initial
-    if not isinstance(initial, DensityMatrix):
-        return no_conditioned_flow(duration)
-    rungs = [duration / 2**m for m in range(RUNGS + 1)] if dynamics.jumps else []
+    if not isinstance(initial, DensityMatrix) or not dynamics.jumps:
+        return None
+    rungs = [duration / 2**m for m in range(RUNGS + 1)]
     return ConditionedFlow(
         channels=len(dynamics.jumps),
         jumps=pack(dynamics.jumps),
@@ -58,12 +57,6 @@ def conditioned_flow(dynamics: Dynamics, duration: float) -> ConditionedFlow:
         duration=duration,
         diagonal=initial.diagonal,
     )
-
-
-def no_conditioned_flow(duration: float) -> ConditionedFlow:
-    """Return the flow of no density matrix."""
-    empty = pack([])
-    return ConditionedFlow(0, empty, empty, duration, np.zeros(0, np.int64))
 
 
 @kernel
@@ -138,35 +131,23 @@ def _carry(flow, v, start, duration, clock, draw, key, trajectory, trial, tally)
 
 @kernel
 def conditioned_lanes(
-    flow,
-    x,
-    start,
-    duration,
-    step,
-    first_row,
-    clock,
-    draws,
-    key,
-    trajectory,
-    y,
-    size,
+    flow, x, start, duration, step, first_row, clock, draws, key, trajectory, y, size,
     tally,
-):
+):  # fmt: skip
     """Carry a group of lanes through the flow from `start` on, jumps included.
 
     ``step`` from ``first_row`` on is the propagator for exactly that duration.
     """
     dim = x.shape[1]
     apply_matrix(step, first_row, x, y)
-    if flow.channels > 0:
-        sizes(True, flow.diagonal, y, size)
-        v, trial = np.empty((2, dim, 1)), np.empty((2, dim, 1))
-        for w in range(x.shape[2]):
-            if size[w] <= clock[w]:
-                v[:, :, 0] = x[:, :, w]
-                clock[w], draws[w] = _carry(
-                    flow, v, start, duration, clock[w], draws[w], key, trajectory[w],
-                    trial, tally,
-                )  # fmt: skip
-                y[:, :, w] = v[:, :, 0]
+    sizes(True, flow.diagonal, y, size)
+    v, trial = np.empty((2, dim, 1)), np.empty((2, dim, 1))
+    for w in range(x.shape[2]):
+        if size[w] <= clock[w]:
+            v[:, :, 0] = x[:, :, w]
+            clock[w], draws[w] = _carry(
+                flow, v, start, duration, clock[w], draws[w], key, trajectory[w],
+                trial, tally,
+            )  # fmt: skip
+            y[:, :, w] = v[:, :, 0]
     copy(y, x)

@@ -27,7 +27,6 @@ __all__ = [
     "flow_generator",
     "flow_propagators",
     "jump_flow",
-    "no_jumps",
     "propagators",
     "total_rate",
 ]
@@ -238,37 +237,13 @@ def flow_generator(dynamics: Dynamics) -> Operator:
     return dynamics.effective_hamiltonian
 
 
-def no_jumps(duration: float) -> JumpFlow:
-    """Return the flow of a model without jumps, which needs no eigenbasis."""
-    nothing = pack([])
-    return JumpFlow(
-        channels=0,
-        diagonal=False,
-        spectral=True,
-        total=-1.0,
-        energies=np.zeros(0, dtype=np.complex128),
-        right=nothing,
-        left=nothing,
-        gram=nothing,
-        jumps=nothing,
-        rates=nothing,
-        ladder=nothing,
-        duration=duration,
-        target=np.zeros((0, 0), dtype=np.int64),
-        factor=np.zeros((0, 0), dtype=np.complex128),
-        strength=np.zeros((0, 0)),
-        frequency=np.zeros(0),
-        decay=np.zeros(0),
-    )
-
-
-def jump_flow(dynamics: Dynamics, duration: float) -> JumpFlow:
+def jump_flow(dynamics: Dynamics, duration: float) -> JumpFlow | None:
     """Return the flow of a lowered model for steps of at most `duration`.
 
-    Events of orbitals are not its business.
+    None without jumps of kets; events of orbitals are not its business.
     """
     if not dynamics.jumps or dynamics.one_body or dynamics.lifted:
-        return no_jumps(duration)
+        return None
     generator = flow_generator(dynamics)
     found = monomials(generator, dynamics.jumps)
     target, factor = found or (np.zeros((0, 0), np.int64), np.zeros((0, 0), complex))

@@ -88,10 +88,11 @@ class SeriesSplitting:
                 cell, owners, x, scratch, parts.program.two_point,
             )  # fmt: skip
         else:
-            row = 2 * (m * len(grid.lengths) + grid.kind[interval]) + int(item.halved)
+            number = 2 * (m * len(grid.lengths) + grid.kind[interval])
+            number += int(item.halved)
             monitored_factor(
-                parts.monitors, parts.wiener, item.factor, row * parts.monitors.terms,
-                item.duration, item.step, cell, owners, x, lanes.signals[g][m], scratch,
+                parts.monitors, parts.wiener, item.factor, number, item.duration,
+                item.step, cell, owners, x, lanes.signals[g][m], scratch,
             )  # fmt: skip
 
     def _factors(self, interval: int) -> Iterator[_Factor]:

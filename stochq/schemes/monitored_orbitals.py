@@ -105,9 +105,11 @@ def monitored_groups(dynamics: Dynamics) -> list[list[int]]:
     ]
 
 
-def monitored_modes(dynamics: Dynamics) -> MonitoredModes:
-    """Return the monitors of orbitals."""
+def monitored_modes(dynamics: Dynamics) -> MonitoredModes | None:
+    """Return the monitors of orbitals; None where there are none."""
     groups = _by_mode(dynamics)
+    if not groups:
+        return None
     modes = [mode for group in groups for mode in group]
     vectors = [v for v, _ in modes]
     sites = [np.flatnonzero(v) for v in vectors]

@@ -61,6 +61,7 @@ __all__ = [
     "moment",
     "monitor_factor",
     "monitor_factors",
+    "monitor_room",
     "sizes",
 ]
 
@@ -85,11 +86,15 @@ class MonitorFactors(NamedTuple):
     diagonal: Ints
 
 
-def monitor_factors(dynamics: Dynamics, durations: Sequence[float]) -> MonitorFactors:
+def monitor_factors(
+    dynamics: Dynamics, durations: Sequence[float]
+) -> MonitorFactors | None:
     """Return the factors of a model's monitors for some durations.
 
-    Those of orbitals are elsewhere.
+    None without monitors; those of orbitals are elsewhere.
     """
+    if not dynamics.monitors or dynamics.one_body:
+        return None
     initial = dynamics.initial
     matrices: list[Operator] = []
     diagonal = np.zeros(0, dtype=np.int64)
@@ -99,7 +104,7 @@ def monitor_factors(dynamics: Dynamics, durations: Sequence[float]) -> MonitorFa
             for tau in durations:
                 terms = matrix_terms(monitor, tau)
                 matrices += [term[kept][:, kept] for term in terms]
-    elif not dynamics.one_body:
+    else:
         for monitor in dynamics.monitors:
             for tau in durations:
                 matrices += ket_terms(monitor.operator, tau)
@@ -271,15 +276,23 @@ def _outcome(a, w, r, normal):
 
 
 @kernel
-def monitor_factor(monitors, first, duration, noise, x, signal, terms, law, work):
+def monitor_room(monitors, dim, lanes):
+    """Return work space for the terms K_n x and for the law of the outcomes."""
+    terms = np.empty((monitors.terms, 2, dim, lanes))
+    return terms, np.empty((2 * POWERS + 1, lanes))
+
+
+@kernel
+def monitor_factor(monitors, number, duration, noise, x, signal, room, work):
     """Apply the factor of one monitored operator to all lanes.
 
     Parameters
     ----------
     monitors : MonitorFactors
         The operators.
-    first : int
-        Which matrix is the first of this monitor and duration.
+    number : int
+        Which monitor and duration: the duration's number, plus the monitor's times the
+        number of durations.
     duration : float
         How long [time].
     noise : float array, shape (W,)
@@ -288,14 +301,14 @@ def monitor_factor(monitors, first, duration, noise, x, signal, terms, law, work
         The state, changed in place.
     signal : float array, shape (W,)
         The integral of dY is added to it.
-    terms : float array, shape (K, 2, d, W)
-        Work space for K_n x.
-    law : float array, shape (13, W)
-        Work space for the law of the outcomes.
+    room : tuple
+        Work space, from `monitor_room`.
     work : float array, shape (5, W)
         Work space.
     """
     dim, lanes = x.shape[1], x.shape[2]
+    terms, law = room
+    first = number * monitors.terms
     before, size, outcome = work[0], work[1], work[2]
     sizes(monitors.lifted, monitors.diagonal, x, before)
     for n in range(monitors.terms):

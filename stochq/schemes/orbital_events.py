@@ -5,14 +5,13 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 import scipy.sparse as sp
 
 from stochq.arrays import Complexes, Floats, Ints, Operator, adjoint, summed
 from stochq.lowering import Dynamics
 from stochq.structure import Sparse, blocks, eigenvectors, pack
 
-__all__ = ["JUMP", "KICK", "OrbitalEvents", "mode_of", "no_events", "orbital_events"]
+__all__ = ["JUMP", "KICK", "OrbitalEvents", "mode_of", "orbital_events"]
 
 #: What an event does to the number of fermions in its mode.
 KICK, PROJECTION, JUMP = 0, 1, 2
@@ -97,10 +96,10 @@ def effective_generator(dynamics: Dynamics) -> Operator:
     return summed(-1j * dynamics.hamiltonian, losses)
 
 
-def orbital_events(dynamics: Dynamics) -> OrbitalEvents:
+def orbital_events(dynamics: Dynamics) -> OrbitalEvents | None:
     """Return the events of a model; there are none where it has kets."""
     if not dynamics.one_body or not dynamics.jumps:
-        return no_events()
+        return None
     pairs = zip(dynamics.jumps, dynamics.jump_kinds, strict=True)
     channels = [_channel(c, kind) for c, kind in pairs]
     modes = np.array([v for _, found in channels for v in found])
@@ -122,24 +121,4 @@ def orbital_events(dynamics: Dynamics) -> OrbitalEvents:
         right=pack(right),
         generator=pack(generator),
         norm=float(abs(generator).sum(axis=1).max(initial=0.0)),
-    )
-
-
-def no_events() -> OrbitalEvents:
-    """Return what stands for no events at all."""
-    nothing = pack([])
-    none = np.zeros(0, dtype=np.int64)
-    empty: npt.NDArray[Any] = np.zeros((0, 0), dtype=np.complex128)
-    return OrbitalEvents(
-        kind=none,
-        rate=np.zeros(0),
-        constant=0.0,
-        jumping=False,
-        mode_ptr=np.zeros(1, dtype=np.int64),
-        modes=empty,
-        turned=empty,
-        energies=np.zeros(0),
-        right=nothing,
-        generator=nothing,
-        norm=0.0,
     )

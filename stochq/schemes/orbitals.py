@@ -56,9 +56,7 @@ class Room(NamedTuple):
 
 @kernel
 def orbital_room(events, dim, lanes):
-    """Return work space for orbitals of a shape; next to nothing without events."""
-    if events.kind.shape[0] == 0:
-        dim = lanes = 0
+    """Return work space for orbitals of a shape."""
     size = lanes if events.jumping else 0
     return Room(
         np.empty((2, dim)),

@@ -24,11 +24,10 @@ from stochq.schemes.conditioned import (
     ConditionedFlow,
     conditioned_flow,
     conditioned_lanes,
-    no_conditioned_flow,
 )
-from stochq.schemes.flow import JumpFlow, flow_propagators, jump_flow, no_jumps
+from stochq.schemes.flow import JumpFlow, flow_propagators, jump_flow
 from stochq.schemes.jumps import flow_lanes
-from stochq.schemes.lanes import Lanes
+from stochq.schemes.lanes import Lanes, apply_matrix, copy
 from stochq.schemes.monitored_orbitals import (
     MonitoredModes,
     measure_modes,
@@ -37,10 +36,10 @@ from stochq.schemes.monitored_orbitals import (
     monitored_modes,
 )
 from stochq.schemes.monitors import (
-    POWERS,
     MonitorFactors,
     monitor_factor,
     monitor_factors,
+    monitor_room,
 )
 from stochq.schemes.noise import (
     Draw,
@@ -51,7 +50,7 @@ from stochq.schemes.noise import (
     scratch_for,
     wiener_processes,
 )
-from stochq.schemes.orbital_events import OrbitalEvents, no_events, orbital_events
+from stochq.schemes.orbital_events import OrbitalEvents, orbital_events
 from stochq.schemes.orbitals import orbital_flow, orbital_room
 from stochq.schemes.signs import signed_factor
 from stochq.schemes.traits import StepGrid, refuse_monitors
@@ -81,9 +80,6 @@ __all__ = [
 
 #: Factors of a program that are not a group of channels.
 FLOW, NOTHING = -1, -2
-
-#: Coefficients of the law of a monitor's outcome.
-LAW_TERMS = 2 * POWERS + 1
 
 #: When an entry acts: always, or only on lanes whose coin shows one side.
 ALWAYS, FORWARD, BACKWARD = 0, 1, 2
@@ -160,6 +156,24 @@ def _toss(key, trajectory, shared, step, coin):
 
 
 @kernel
+def _event_room(events, dim, lanes):
+    """Return work space for events of orbitals, if there are any."""
+    if events is None:
+        return None
+    return orbital_room(events, dim, lanes)
+
+
+@kernel
+def _monitor_room(monitors, modes, dim, lanes):
+    """Return work space for monitored modes or operators, if there are any."""
+    if modes is not None:
+        return modes_room(modes, lanes)
+    if monitors is not None:
+        return monitor_room(monitors, dim, lanes)
+    return None
+
+
+@kernel
 def _advance(
     x, trajectory, clock, draws, tally, shared, position, flow, propagator, kinds, kind,
     factors, wiener, program, start, h, cell, first_step, count, keys, conditioned,
@@ -168,19 +182,16 @@ def _advance(
     """Take `count` steps of length h with every group of lanes; return the position.
 
     The outermost factor acts for half a step first, and the last step ends with the
-    other half.
+    other half. What a model does not have is None, and is not compiled for it.
     """
     groups, _, dim, lanes = x.shape
     coin = np.empty(lanes)
     y = np.empty((2, dim, lanes))
     square = np.empty(lanes)
     vectors = np.empty((4, dim), dtype=np.complex128)
-    monitored = monitors.matrices.data.size > 0
-    terms = np.empty((monitors.terms if monitored else 0, 2, dim, lanes))
-    law = np.empty((LAW_TERMS, lanes))
     noises = factors.group_ptr.shape[0] - 1
-    place = orbital_room(events, dim, lanes)
-    space = modes_room(modes, lanes)
+    place = _event_room(events, dim, lanes)
+    space = _monitor_room(monitors, modes, dim, lanes)
     period = program.factor.shape[0]
     last = program.factor.shape[1] - 1
     copy_rows = 2 * kinds * dim
@@ -216,13 +227,12 @@ def _advance(
                         wiener, factor, duration, step, cell, trajectory[g], shared,
                         scratch,
                     )  # fmt: skip
-                    first_row = 2 * (m * kinds + kind) + (1 if halved else 0)
+                    number = 2 * (m * kinds + kind) + (1 if halved else 0)
                     _monitored_factor(
-                        monitors, modes, m, first_row * monitors.terms, duration,
+                        monitors, modes, m, number, duration,
                         scratch.draws[wiener.process_ptr[factor] :], x[g], signals[g],
-                        terms, law, scratch.work, space,
+                        scratch.work, space,
                     )  # fmt: skip
-                    halves += 1 if halved else 2
                 elif program.two_point:
                     signed_factor(
                         factors, wiener, factor, duration, step, trajectory[g], shared,
@@ -244,35 +254,36 @@ def _flow_factor(
     flow, events, conditioned, x, start, duration, step, first_row, clock, draws, key,
     trajectory, y, square, vectors, place, tally,
 ):  # fmt: skip
-    """Carry lanes through the flow: orbitals with events, matrices, or kets."""
-    if events.kind.shape[0] > 0:
+    """Carry lanes through the flow: what jumps by its own kernel, all else at once."""
+    if events is not None:
         orbital_flow(
             events, x, start, duration, step, first_row, clock, draws, key, trajectory,
             y, place, tally,
         )  # fmt: skip
-    elif conditioned.diagonal.size:
+    elif conditioned is not None:
         conditioned_lanes(
             conditioned, x, start, duration, step, first_row, clock, draws, key,
             trajectory, y, square, tally,
         )  # fmt: skip
-    else:
+    elif flow is not None:
         flow_lanes(
             flow, x, start, duration, step, first_row, clock, draws, key, trajectory, y,
             square, vectors, tally,
         )  # fmt: skip
+    else:
+        apply_matrix(step, first_row, x, y)
+        copy(y, x)
 
 
 @kernel
 def _monitored_factor(
-    monitors, modes, m, first_row, duration, noise, x, signals, terms, law, work, space
+    monitors, modes, m, number, duration, noise, x, signals, work, room
 ):
     """Apply factor m of the monitored: a group of orbital modes, or one operator."""
-    if modes.monitor.shape[0] > 0:
-        measure_modes(modes, m, duration, noise, x, signals, space)
-    else:
-        monitor_factor(
-            monitors, first_row, duration, noise[0], x, signals[m], terms, law, work
-        )
+    if modes is not None:
+        measure_modes(modes, m, duration, noise, x, signals, room)
+    elif monitors is not None:
+        monitor_factor(monitors, number, duration, noise[0], x, signals[m], room, work)
 
 
 @kernel
@@ -313,34 +324,34 @@ def stochastic_factor(
 
 @kernel
 def monitored_factor(
-    monitors, wiener, group, first_row, duration, step, cell, trajectory, x, signal,
+    monitors, wiener, group, number, duration, step, cell, trajectory, x, signal,
     scratch,
 ):  # fmt: skip
     """Draw a monitor's increment over a duration and apply its factor."""
-    _, dim, lanes = x.shape
-    terms = np.empty((monitors.terms, 2, dim, lanes))
-    law = np.empty((LAW_TERMS, lanes))
+    room = monitor_room(monitors, x.shape[1], x.shape[2])
     draw_increments(wiener, group, duration, step, cell, trajectory, False, scratch)
     noise = scratch.draws[wiener.process_ptr[group]]
-    monitor_factor(
-        monitors, first_row, duration, noise, x, signal, terms, law, scratch.work
-    )
+    monitor_factor(monitors, number, duration, noise, x, signal, room, scratch.work)
 
 
 @dataclass(frozen=True)
 class Splitting:
-    """A splitting scheme ready to run."""
+    """A splitting scheme ready to run.
+
+    Jumps of kets are a ``flow``, those of density matrices ``conditioned``, those of
+    orbitals ``events``; monitored are ``monitors``, or ``modes`` of orbitals.
+    """
 
     grid: StepGrid
     program: Program
-    flow: JumpFlow
-    conditioned: ConditionedFlow
-    events: OrbitalEvents
+    flow: JumpFlow | None
+    conditioned: ConditionedFlow | None
+    events: OrbitalEvents | None
     propagator: Sparse
     factors: NoiseFactors
-    modes: MonitoredModes
+    modes: MonitoredModes | None
     wiener: Wiener
-    monitors: MonitorFactors
+    monitors: MonitorFactors | None
     keys: Keys
 
     @property
@@ -462,7 +473,6 @@ def prepare_parts(
     """Return the integrator of a splitting scheme without its flow."""
     refuse_monitors(scheme, dynamics)
     _check_splitting(dynamics, groups, scheme)
-    longest = max(grid.lengths, default=1.0)
     durations = [part * h for h in grid.lengths for part in (1.0, 0.5)]
     order = [j for group in groups for j in group]
     edges = np.cumsum([0] + [len(group) for group in groups])
@@ -470,9 +480,9 @@ def prepare_parts(
     return Splitting(
         grid=grid,
         program=program,
-        flow=no_jumps(longest),
-        conditioned=no_conditioned_flow(longest),
-        events=no_events(),
+        flow=None,
+        conditioned=None,
+        events=None,
         propagator=pack([]),
         factors=noise_factors(
             [dynamics.channels[j] for j in order],

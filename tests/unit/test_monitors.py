@@ -39,6 +39,7 @@ from stochq.schemes.monitors import (
     moment,
     monitor_factor,
     monitor_factors,
+    monitor_room,
 )
 
 RNG = np.random.default_rng(5)
@@ -123,9 +124,9 @@ def averaged_square(steps, operator):
     for noise in grid:
         psi = half @ psi
         x = np.stack([psi.real, psi.imag])
+        room = monitor_room(factors, 2, lanes)
         monitor_factor(
-            factors, 0, h, np.sqrt(h) * noise, x, np.zeros(lanes),
-            np.empty((POWERS + 1, 2, 2, lanes)), np.empty((2 * POWERS + 1, lanes)),
+            factors, 0, h, np.sqrt(h) * noise, x, np.zeros(lanes), room,
             np.empty((5, lanes)),
         )  # fmt: skip
         psi = half @ (x[0] + 1j * x[1])
