@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import unravelings as study
 
-from stochq import Model, lower, master_equation, simulate, verify
+from stochq import Averaged, Model, lower, master_equation, simulate, verify
 
 TIMES = study.TIMES[::3]
 N_TRAJ = 4096
@@ -68,3 +68,37 @@ def test_a_shift_without_its_hamiltonian_fails():
     ensemble = simulate(shifted, TIMES, n_traj=N_TRAJ, seed=7)
     reference = master_equation(study.pair(), TIMES)
     assert verify(ensemble, reference, alpha=ALPHA).status == "fail"
+
+
+RECORDED = [
+    "jumps",
+    "jumps, mixed",
+    "unitary coupling noise",
+    "dephasing by projections",
+    "baths averaged, dephasing by jumps",
+    "all together",
+]
+
+
+@pytest.mark.parametrize("label", RECORDED)
+def test_recorded_times_agree_with_the_counts(label):
+    # counts are taken at output times, records when the jump happens
+    choices = study.UNRAVELINGS | {
+        "baths averaged, dephasing by jumps": {study.BATHS: Averaged()}
+    }
+    ensemble = simulate(
+        study.pair(),
+        TIMES + 2.0,
+        n_traj=512,
+        seed=7,
+        unraveling=choices[label],
+        keep_jumps=200,
+    )
+    records = ensemble.jump_records
+    assert records.complete
+    assert records.time.size > 100
+    for column, t in enumerate(ensemble.times):
+        seen = np.bincount(records.channel[records.time <= t], minlength=99)
+        assert np.array_equal(
+            seen[ensemble.dynamics.jump_numbers], ensemble.jumps[:, column]
+        )
