@@ -35,6 +35,10 @@ WORK_LIMIT = 2e10
 #: Floating-point operations that the call of a small matrix product is worth.
 OVERHEAD = 2e4
 
+#: Floating-point operations, in units of d^6, that the factors of a partly seen monitor
+#: take to build.
+BUILDING = 300
+
 #: Cost of building a factor anew for every step, in products of d x d matrices.
 REBUILDING = 30
 
@@ -113,7 +117,9 @@ def _affordable(dynamics: Dynamics, grid: StepGrid, scheme: Scheme) -> bool:
         products += REBUILDING * (1 + len(dynamics.channels))
     elif dim <= DENSE_DIM:
         steps = min(steps, 3 * len(set(grid.counts)) * len(grid.lengths) * dim**2)
-    return bool(steps * products * max(8.0 * dim**3, OVERHEAD) <= WORK_LIMIT)
+    work = steps * products * max(8.0 * dim**3, OVERHEAD)
+    partly = sum(monitor.efficiency < 1 for monitor in dynamics.monitors)
+    return bool(work + partly * BUILDING * dim**6 <= WORK_LIMIT)
 
 
 def exact_step_bias(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -36,6 +37,9 @@ PROBES = 2048
 
 #: Part of its range that a function of time may change by in one step.
 CHANGE = 0.1
+
+#: What a monitor may tell in one step: <c^dag c> dt.
+TOLD = 0.1
 
 #: A scheme with its step left open.
 Family = Callable[[float], Scheme]
@@ -131,14 +135,38 @@ def _typical_spread(dynamics: Dynamics, times: Floats, scheme: Scheme) -> Floats
     return spread
 
 
+def _watching_dt(dynamics: Dynamics, times: Floats, scheme: Scheme) -> float:
+    """Return a step in which no monitor tells much, whatever is observed.
+
+    Means bear larger steps, single trajectories and their signals do not. The mean of
+    <c^dag c> over a pilot, at its largest, is the rate at which a monitor tells.
+    """
+    if not dynamics.monitors:
+        return np.inf
+    squares = tuple(adjoint(m.operator) @ m.operator for m in dynamics.monitors)
+    watched = replace(dynamics, observables=squares)
+    values = plan_of(watched, times, scheme, seed=0, n_traj=ATOM).run(0, 1).values
+    rate = float(values.mean(axis=-1).max())
+    return TOLD / rate if rate > 0 else np.inf
+
+
+def _seen_in_full(dynamics: Dynamics) -> Dynamics:
+    """Return the same with all monitors efficient: kets in place of matrices.
+
+    The bias of its means is of the same size, and costs far less to know.
+    """
+    seen = tuple(m._replace(efficiency=1.0) for m in dynamics.monitors)
+    return replace(dynamics, monitors=seen)
+
+
 def default_scheme(dynamics: Dynamics, times: Floats, n_traj: int) -> Scheme:
     """Return the scheme that fits a model's structure, with its step.
 
     `Exact` where there is no noise or all parts commute. Otherwise `Strang` with the
     largest step whose exact bias stays below a tenth of the sampling error expected of
-    `n_traj` trajectories at a typical time, for every observable; where an exact bias
-    is out of reach, a twentieth of the fastest local time of the model. What does not
-    split
+    `n_traj` trajectories at a typical time, for every observable, and in which no
+    monitored operator has <c^dag c> dt above a tenth; where an exact bias is out of
+    reach, a twentieth of the fastest local time of the model. What does not split
     (correlated channels that do not commute and have different functions of time) gets
     `Midpoint`.
 
@@ -156,18 +184,27 @@ def default_scheme(dynamics: Dynamics, times: Floats, n_traj: int) -> Scheme:
     family = _fitting(dynamics)
     if times.size < 2:
         return family(1.0)
+    longest = min(float(np.diff(times).max()), _resolving_dt(dynamics, times))
+    dt = _unbiased_dt(dynamics, times, n_traj, family, longest)
+    return family(min(dt, _watching_dt(dynamics, times, family(dt))))
+
+
+def _unbiased_dt(
+    dynamics: Dynamics, times: Floats, n_traj: int, family: Family, longest: float
+) -> float:
+    """Return the largest step, up to the longest, whose bias the means can bear."""
     ranges = observable_ranges(dynamics)
     sizes = np.array([np.abs(o.data).max(initial=0.0) for o in dynamics.observables])
     # what is the same in every state needs no step at all
     ranges = np.where(ranges > 1e-9 * sizes, ranges, np.inf)
-    longest = min(float(np.diff(times).max()), _resolving_dt(dynamics, times))
-    rough = _largest_step(dynamics, times, 0.01 * ranges, family, longest)
+    seen = _seen_in_full(dynamics)
+    rough = _largest_step(seen, times, 0.01 * ranges, family, longest)
     if rough is None:
-        return family(min(longest, _heuristic_dt(dynamics, times)))
+        return min(longest, _heuristic_dt(dynamics, times))
     spread = _typical_spread(dynamics, times, family(rough))
     spread = np.maximum(spread, SPREAD_FLOOR * ranges)
     budget = BIAS_SHARE * spread / np.sqrt(n_traj)
-    return family(_largest_step(dynamics, times, budget, family, rough) or rough)
+    return _largest_step(seen, times, budget, family, rough) or rough
 
 
 def _structure(dynamics: Dynamics) -> list[str]:
