@@ -69,13 +69,20 @@ class UnravelingComparison:
 
     @property
     def relative_work(self) -> Floats:
-        """Geometric mean over observables of the work, relative to the best (N,)."""
-        work = self.work[:, self.work.max(axis=0) > 0]
-        mean = self.seconds
-        if work.size:
-            tiny = np.finfo(np.float64).tiny
-            mean = np.exp(np.log(np.maximum(work, tiny)).mean(axis=1))
-        relative: Floats = mean / mean.min()
+        """Geometric mean over observables of the work, relative to the best (N,).
+
+        What does not fluctuate at all needs no sampling, and costs nothing; among the
+        others, observables count that fluctuate in all of them.
+        """
+        work = self.work
+        sampled = work.max(axis=1) > 0
+        relative = np.zeros(len(work))
+        if sampled.any():
+            shared = work[sampled][:, (work[sampled] > 0).all(axis=0)]
+            mean = self.seconds[sampled]
+            if shared.size:
+                mean = np.exp(np.log(shared).mean(axis=1))
+            relative[sampled] = mean / mean.min()
         return relative
 
     @property
@@ -111,7 +118,8 @@ class UnravelingComparison:
             spread = " ".join(f"{s:12.4g}" for s in np.sqrt(self.variance[k]))
             micro = 1e6 * self.seconds[k]
             lines.append(f"{labels[k]:{wide}} {micro:9.3g} {spread} {relative[k]:7.3g}")
-        lines.append(f"recommended: {_label(self.recommended)}")
+        exact = " (nothing to sample)" if relative.min() == 0 else ""
+        lines.append(f"recommended: {_label(self.recommended)}{exact}")
         return "\n".join(lines)
 
     def __repr__(self) -> str:

@@ -36,6 +36,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Ensemble", "simulate"]
 
+#: Most jumps kept of one trajectory: room for them is made before they happen.
+MOST_KEPT = 10**6
+
 #: Trajectories of an estimated step bias: at least, and as part of an ensemble's.
 PILOT, PILOT_SHARE = 256, 8
 
@@ -302,23 +305,33 @@ def _version_items() -> tuple[tuple[str, str], ...]:
     return tuple(found.items())
 
 
-def _check_records(
-    dynamics: Dynamics, keep_jumps: int | None, stratified: bool
+def _check_kept(
+    dynamics: Dynamics, keep_jumps: Any, keep_signals: Any, stratified: Any
 ) -> None:
-    """Refuse to keep jumps that a model does not have, or that are weighted."""
-    if keep_jumps is None:
-        return
-    whole_number(keep_jumps, "keep_jumps", at_least=1)
-    if not dynamics.jumps:
-        raise SchemeMismatchError(
-            "`keep_jumps` must go with a model that jumps, but this one has no "
-            "dissipator that does; leave it out, or unravel one by Jump()"
-        )
-    if stratified:
-        raise SchemeMismatchError(
-            "`keep_jumps` must go with trajectories of equal weights, but "
-            "`stratified` is True; leave one of them out"
-        )
+    """Refuse to keep what a model does not have, or what is weighted."""
+    for name, value in (("keep_signals", keep_signals), ("stratified", stratified)):
+        if not isinstance(value, (bool, np.bool_)):
+            raise ValueError(f"`{name}` must be True or False, but is {value!r:.60}")
+    if keep_jumps is not None:
+        whole_number(keep_jumps, "keep_jumps", at_least=1)
+        if keep_jumps > MOST_KEPT:
+            raise ValueError(
+                f"`keep_jumps` must be at most {MOST_KEPT}, but is {keep_jumps}"
+            )
+    for name, asked, having, what, choice in (
+        ("keep_jumps", keep_jumps, dynamics.jumps, "jumps", "Jump()"),
+        ("keep_signals", keep_signals, dynamics.monitors, "is monitored", "Homodyne()"),
+    ):
+        if asked and not having:
+            raise SchemeMismatchError(
+                f"`{name}` must go with a model that {what}, but this one has no "
+                f"dissipator that does; leave it out, or unravel one by {choice}"
+            )
+        if asked and stratified:
+            raise SchemeMismatchError(
+                f"`{name}` must go with trajectories of equal weights, but "
+                "`stratified` is True; leave one of them out"
+            )
 
 
 def _records(
@@ -383,7 +396,8 @@ def simulate(
         Such as `Exact()` or `Strang(dt=...)`; `order_table()` lists all. By default
         the model's structure decides (`explain_scheme` says why), and dt keeps the
         step bias below a tenth of the standard error that is typical over the times
-        (it may be more where an observable hardly fluctuates yet).
+        (it may be more where an observable hardly fluctuates yet), and resolves
+        what is monitored.
     unraveling : dict of str to Choice, optional
         What the dissipators of each name become: `Jump()`, `Homodyne()`,
         `Heterodyne()`, `UnitaryNoise()`, `Kicks()`, `Projections()` or `Averaged()`; by
@@ -433,17 +447,12 @@ def simulate(
     if batch is not None:
         whole_number(batch, "batch", at_least=1)
     dynamics = lower(model, unraveling)
-    _check_records(dynamics, keep_jumps, stratified)
+    _check_kept(dynamics, keep_jumps, keep_signals, stratified)
     if scheme is None:
         scheme = default_scheme(dynamics, grid, n_traj)
     scheme = checked_scheme(scheme)
     run_all = partial(collect, n_jobs=n_jobs, batch=batch, progress=progress)
     if stratified:
-        if keep_jumps or keep_signals:
-            raise SchemeMismatchError(
-                "`stratified` must go without keep_jumps and keep_signals, whose "
-                "trajectories would have unequal weights"
-            )
         strata = strata_of(dynamics, grid, n_traj)
         run = collect_strata(dynamics, grid, scheme, strata, seed, run_all)
     else:

@@ -162,6 +162,11 @@ def evaluate(envelope: Envelope, times: Floats) -> Floats:
         raise ModelError(
             f"a function of time must take one number, but fails: {error}"
         ) from error
+    except ArithmeticError as error:
+        raise ModelError(
+            f"a function of time must return a finite number from {times[0]:g} to "
+            f"{times[-1]:g}, but fails: {error}"
+        ) from error
     array = _as_reals(raw)
     if array is None:
         worst = next(k for k, value in enumerate(raw) if _as_reals([value]) is None)

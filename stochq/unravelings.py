@@ -74,10 +74,8 @@ def _real(value: Any, argument: str, low: float, high: float) -> float:
     """Return a real number in [low, high]."""
     number = isinstance(value, (int, float, np.integer, np.floating))
     if isinstance(value, bool) or not number or not low <= value <= high:
-        bounds = "finite" if np.isinf(high) else f"in [{low:g}, {high:g}]"
-        raise ModelError(
-            f"`{argument}` must be a number {bounds}, but is {value!r:.60}"
-        )
+        allowed = "a number" if np.isinf(high) else f"a number in [{low:g}, {high:g}]"
+        raise ModelError(f"`{argument}` must be {allowed}, but is {value!r:.60}")
     return float(value)
 
 
@@ -104,6 +102,8 @@ class Jump:
 
     def __post_init__(self) -> None:
         """Check both and make them comparable."""
+        if self.shift is None:
+            raise ModelError("`shift` of `Jump()` must be numbers, but is None")
         shift = _finite(self.shift, "shift` of `Jump()")
         if shift.ndim > 1:
             raise ModelError(

@@ -19,6 +19,7 @@ from stochq.counting.signs import (
 from stochq.counting.sums import as_records
 from stochq.errors import ModelError
 from stochq.records import JumpRecords
+from stochq.weights import as_weights
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -194,6 +195,12 @@ def fluctuation_test(
     records = as_records(records)
     affinity = _checked(affinity, alpha, resolution)
     steps, unit = steps_of(records, weights, time)
+    chosen = as_weights(weights, records.names)
+    if not (chosen.min() < 0 < chosen.max()):
+        raise ModelError(
+            "`weights` must have both signs, so that the quantity can go either way, "
+            f"but lie between {chosen.min():g} and {chosen.max():g}"
+        )
     k, plus, minus = _sizes(steps)
     a, total = affinity * unit, plus + minus
     p_slope = p_curve = 1.0

@@ -31,7 +31,7 @@ def as_edges(edges: Any, longest: float) -> Floats:
     try:
         array = as_times(edges)
     except ValueError as error:
-        raise ValueError(str(error).replace("`times`", "`edges`")) from error
+        raise ValueError(str(error).replace("times", "edges")) from error
     if array.size < 2 or array[0] < 0 or array[-1] > longest:
         raise ValueError(
             f"`edges` must have two edges or more, from 0 to {longest:g} (the window), "

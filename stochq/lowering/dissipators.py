@@ -87,7 +87,7 @@ def unravel(
     if one_body:
         _check_one_body(group, choice, label)
     if isinstance(choice, UnitaryNoise):
-        found.noise += _noise_of(group, label)
+        found.noise += _noise_of(group, label, one_body)
     elif isinstance(choice, Kicks):
         found.jumps += [_kick(d, label) for d in group]
     elif isinstance(choice, Projections):
@@ -123,7 +123,9 @@ def _check_one_body(group: Sequence[Dissipator], choice: Choice, label: str) -> 
     if not fits:
         raise SchemeMismatchError(
             f"{type(choice).__name__} for {label} of a one-body model must have "
-            f"operators that are {needed}, but one is not; use UnitaryNoise()"
+            f"operators that are {needed}, but one is not; write the fermions in a "
+            "many-body space, or use UnitaryNoise() if it is Hermitian or has its "
+            "adjoint beside it"
         )
     if isinstance(choice, Averaged | Projections):
         return
@@ -201,7 +203,8 @@ def _shifts(choice: Jump, count: int, label: str) -> Complexes:
     given = np.atleast_1d(np.asarray(choice.shift, dtype=np.complex128))
     if given.size not in (1, count):
         raise ModelError(
-            f"`shift` for {label} must be one number or {count}, but has {given.size}"
+            f"`shift` for {label} must be one number, or one for each of its {count} "
+            f"operators, but has {given.size}"
         )
     shifts: Complexes = np.broadcast_to(given, (count,))
     return shifts
@@ -225,7 +228,7 @@ def _monitors(
 
 
 def _noise_of(
-    group: Sequence[Dissipator], label: str
+    group: Sequence[Dissipator], label: str, one_body: bool
 ) -> list[tuple[Operator, Envelope | None]]:
     """Return the unitary noise that averages to a group of dissipators."""
     channels: list[tuple[Operator, Envelope | None]] = []
@@ -241,7 +244,8 @@ def _noise_of(
         if partner is None:
             raise SchemeMismatchError(
                 f"UnitaryNoise() for {label} must have Hermitian operators or pairs "
-                "c, c^dag of equal rates, but one operator is neither; use Jump()"
+                "c, c^dag of equal rates in one group, but one operator is neither"
+                + ("" if one_body else "; use Jump()")
             )
         waiting.remove(partner)
         pair = complex_channels(first.operator, first.rate)

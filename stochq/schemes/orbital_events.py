@@ -102,7 +102,9 @@ def orbital_events(dynamics: Dynamics) -> OrbitalEvents | None:
         return None
     pairs = zip(dynamics.jumps, dynamics.jump_kinds, strict=True)
     channels = [_channel(c, kind) for c, kind in pairs]
-    modes = np.array([v for _, found in channels for v in found])
+    vectors = [v for _, found in channels for v in found]
+    # none where every kick is a phase, as on the only site that can be reached
+    modes = np.array(vectors, dtype=np.complex128).reshape(-1, dynamics.dim)
     rate = np.array([r for r, _ in channels])
     kind = np.array([KINDS[k] for k in dynamics.jump_kinds], dtype=np.int64)
     jumping = bool((kind == JUMP).any())

@@ -444,7 +444,6 @@ def prepare_splitting(
     SchemeMismatchError
         If the model does not split into factors in closed form.
     """
-    events = orbital_events(dynamics)
     if (dynamics.jump_function_of >= 0).any():
         cure = "UnitaryNoise() for them" if dynamics.one_body else "Strang(dt=...)"
         raise SchemeMismatchError(
@@ -457,7 +456,7 @@ def prepare_splitting(
         prepare_parts(scheme, program, dynamics, dynamics.groups, grid, seed),
         flow=jump_flow(dynamics, longest),
         conditioned=conditioned_flow(dynamics, longest),
-        events=events,
+        events=orbital_events(dynamics),
         propagator=pack(flow_propagators(dynamics, durations)),
     )
 

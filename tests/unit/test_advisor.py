@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from stochq import (
+    Averaged,
     Dissipator,
     Jump,
     Kicks,
@@ -55,6 +56,14 @@ def test_variances_are_those_of_the_unravelings():
     assert np.array_equal(found.work, found.variance * found.seconds[:, None])
     best = int(np.argmin(found.work[:, 0]))
     assert found.recommended == found.unravelings[best]
+
+
+def test_what_does_not_fluctuate_costs_nothing():
+    both = [{"dephasing": Averaged()}, {"dephasing": Kicks()}]
+    found = compare_unravelings(dephased(), TIMES, both, seed=3, pilot=64)
+    assert found.relative_work.tolist() == [0.0, 1.0]
+    assert found.recommended == both[0]
+    assert str(found).endswith("(nothing to sample)")
 
 
 def test_all_that_fit_are_compared():

@@ -495,7 +495,7 @@ def test_the_theorem_holds_for_two_poisson_processes():
         (NET, np.log(1.25)),  # a factor 2 in a rate
         (NET, np.log(5.0)),
         (NET, 0.0),
-        ("up", np.log(2.5)),  # a missing channel
+        ({"up": 1, "down": -0.5}, np.log(2.5)),
         ({"up": 1, "down": -2}, np.log(2.5)),
     ],
 )
@@ -534,12 +534,20 @@ def test_few_counts_are_inconclusive_and_seldom_false_alarms():
     assert curves <= stats.binom.isf(ALPHA, 60, 0.05)
 
 
+def test_a_quantity_that_goes_one_way_has_no_theorem():
+    records = poisson_pair(2.0, 0.8, 20, seed=16)
+    with pytest.raises(ModelError, match="`weights` must have both signs"):
+        fluctuation_test(records, "up", 1.0)
+
+
 def test_nothing_counted_says_nothing():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        found = fluctuation_test(from_counts(np.zeros((1, 20), int), ("a",)), "a", 1.0)
+        nothing = from_counts(np.zeros((2, 20), int), ("up", "down"))
+        found = fluctuation_test(nothing, NET, 1.0)
     assert found.status == "inconclusive"
     assert np.isnan(found.estimate)
-    one_sided = fluctuation_test(from_counts(np.ones((1, 9), int), ("a",)), "a", 9.0)
+    upwards = from_counts(np.array([[1] * 9, [0] * 9]), ("up", "down"))
+    one_sided = fluctuation_test(upwards, NET, 9.0)
     assert one_sided.estimate == np.inf
     assert one_sided.status == "inconclusive"

@@ -466,3 +466,15 @@ def test_fourteen_sites_fit_into_a_gigabyte():
     assert float(memory) < 1.0
     assert int(jumps) > 0
     assert float(residual) <= 1e-12
+
+
+def test_kicks_that_are_a_phase_do_nothing():
+    # the only site that can be reached is always full: 1 - 2n is -1 there
+    model = Model(
+        dissipators=Dissipator(EXCITED, name="d"),
+        initial=Occupations([1, 0]),
+        observables={"n": EXCITED},
+    )
+    run = simulate(model, TIMES, n_traj=8, seed=1, unraveling={"d": Kicks()})
+    assert np.array_equal(run.mean, np.zeros_like(run.mean))
+    assert run.jumps[0, -1] > 0

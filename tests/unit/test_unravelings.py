@@ -131,7 +131,11 @@ WRONG = {
         ModelError,
         "a column for each of its 1 operators",
     ),
-    "too many shifts": ({"one": Jump(shift=[1, 2])}, ModelError, "one number or 1"),
+    "too many shifts": (
+        {"one": Jump(shift=[1, 2])},
+        ModelError,
+        "one for each of its 1 operators",
+    ),
     "noise of one half": ({"one": UnitaryNoise()}, SchemeMismatchError, "pairs"),
     "kicks of any matrix": ({"one": Kicks()}, SchemeMismatchError, "Hermitian"),
     "projections of any": ({"two": Projections()}, SchemeMismatchError, "Hermitian"),
@@ -153,6 +157,7 @@ PARAMETERS = {
     "no efficiency": (lambda: Heterodyne(efficiency=None), r"in \[0, 1\]"),
     "a shift": (lambda: Jump(shift=np.nan), "must be finite"),
     "a matrix of shifts": (lambda: Jump(shift=np.eye(2)), "one for each operator"),
+    "no shift": (lambda: Jump(shift=None), "must be numbers, but is None"),
     "a vector as mixing": (lambda: Jump(mixing=[1.0]), r"shape \(m, n\)"),
     "words as mixing": (lambda: Jump(mixing="U"), "must be numbers"),
 }
