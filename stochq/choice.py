@@ -19,6 +19,7 @@ from stochq.schemes import SCHEMES, EulerMaruyama, Exact, Midpoint, Scheme, Stra
 from stochq.schemes.dense_output import TOLERANCE
 from stochq.schemes.lanes import ATOM
 from stochq.schemes.methods import Method, flow_method
+from stochq.schemes.monitors import strongest_monitor
 from stochq.schemes.splitting import has_flow
 from stochq.schemes.traits import StepGrid, grid_for
 from stochq.structure import commute, commuting_groups
@@ -185,6 +186,8 @@ def default_scheme(dynamics: Dynamics, times: Floats, n_traj: int) -> Scheme:
     if times.size < 2:
         return family(1.0)
     longest = min(float(np.diff(times).max()), _resolving_dt(dynamics, times))
+    if strength := strongest_monitor(dynamics):
+        longest = min(longest, 2.0 / strength)
     dt = _unbiased_dt(dynamics, times, n_traj, family, longest)
     return family(min(dt, _watching_dt(dynamics, times, family(dt))))
 

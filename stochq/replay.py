@@ -112,8 +112,8 @@ class Trajectory:
     noise : NoiseRecord
         What it was driven by.
     jumps : ndarray of (time, channel), shape (n,)
-        When it jumped, ``jumps["time"]`` [time], and by which operator,
-        ``jumps["channel"]``.
+        When it jumped, ``jumps["time"]`` [time], and the number of the operator among
+        all of the model's, ``jumps["channel"]``, as in `JumpRecords`.
     signals : ndarray, shape (monitors, T - 1)
         The integral of every monitor's dY over each interval [sqrt(time)].
     signal_names : tuple of str
@@ -175,11 +175,11 @@ def _record(plan: Plan, seed: int, index: int) -> NoiseRecord:
     )
 
 
-def _jumps(lanes: Lanes, lane: int, count: int) -> npt.NDArray[Any]:
-    """Return the times and operators of the jumps of one trajectory."""
+def _jumps(lanes: Lanes, lane: int, count: int, numbers: Ints) -> npt.NDArray[Any]:
+    """Return the times of the jumps of one trajectory, and the numbers of operators."""
     jumps = np.empty(count, dtype=[("time", np.float64), ("channel", np.int32)])
     jumps["time"] = lanes.tally.time[lane, :count]
-    jumps["channel"] = lanes.tally.channel[lane, :count]
+    jumps["channel"] = numbers[lanes.tally.channel[lane, :count]]
     return jumps
 
 
@@ -242,7 +242,7 @@ def replay(
         norms=np.array(norms),
         expectations=np.array(values).T,
         noise=_record(plan, seed, index),
-        jumps=_jumps(lanes, lane, jumped),
+        jumps=_jumps(lanes, lane, jumped, dynamics.jump_numbers),
         signals=np.array(signals).reshape(times.size - 1, -1).T,
         signal_names=tuple(m.name for m in dynamics.monitors),
         seed=seed,

@@ -17,16 +17,17 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import numpy as np
-from scipy.integrate import solve_ivp
 from scipy.sparse.linalg import expm_multiply
 
-from stochq.arrays import Complexes, Floats, Ints
-from stochq.atoms import Run, Source, plan_of
+from stochq.arrays import Floats, Ints
+from stochq.atoms import Plan, Run, Source, plan_of
 from stochq.errors import SchemeMismatchError
 from stochq.lowering import Dynamics
 from stochq.moments import Moments
 from stochq.parallel import Collected
-from stochq.schemes import Scheme
+from stochq.schemes import Exact, Scheme
+from stochq.schemes.lanes import ATOM
+from stochq.schemes.traits import grid_for
 from stochq.states import Kets
 from stochq.streams import child_seed
 
@@ -41,8 +42,8 @@ FEWEST = 16
 #: Probability of a jump below which there is nothing to sample but rounding.
 UNLIKELY = 1e-14
 
-#: Accuracy of the branch without jumps where the model depends on time.
-ACCURACY = 1e-12
+#: A squared norm that no state falls to.
+NEVER = -1.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -117,43 +118,49 @@ def no_jump_branch(dynamics: Dynamics, times: Floats) -> tuple[Floats, Floats]:
     values : ndarray, shape (M, O, T)
         Expectation values on the condition that nothing has jumped yet.
     """
-    kets = dynamics.initial.members().T
-    states = [kets]
+    solve = _run_without_jumps if dynamics.time_dependent else _exponential
+    squares, values = solve(dynamics, times)
+    possible = squares > 0  # a branch that is gone to rounding has no values
+    normalized = np.divide(values, squares, where=possible, out=np.zeros_like(values))
+    return squares[:, 0, -1], normalized
+
+
+def _exponential(dynamics: Dynamics, times: Floats) -> tuple[Floats, Floats]:
+    """Return <psi|psi> (M, 1, T) and <psi|O|psi> (M, O, T) of exp(-i H_eff t) psi."""
+    states = [dynamics.initial.members().T]
     for start, stop in pairwise(times.tolist()):
-        states.append(_carried(dynamics, states[-1], start, stop))
-    squares = np.array([np.square(np.abs(psi)).sum(axis=0) for psi in states])
+        generator = -1j * (stop - start) * dynamics.effective_hamiltonian
+        states.append(expm_multiply(generator.tocsc(), states[-1]))
+    squares = [[np.square(np.abs(psi)).sum(axis=0) for psi in states]]
     values = [
         [(psi.conj() * (observable @ psi)).sum(axis=0).real for psi in states]
         for observable in dynamics.observables
     ]
-    normalized = np.array(values) / squares
-    return squares[-1], np.moveaxis(normalized, -1, 0)
+    return np.moveaxis(np.array(squares), -1, 0), np.moveaxis(np.array(values), -1, 0)
 
 
-def _carried(
-    dynamics: Dynamics, psi: Complexes, start: float, stop: float
-) -> Complexes:
-    """Return exp(-i int H_eff) psi, shape (d, M)."""
-    if dynamics.time_dependent:
-        return _integrated(dynamics, psi, start, stop)
-    generator = -1j * (stop - start) * dynamics.effective_hamiltonian
-    carried: Complexes = expm_multiply(generator.tocsc(), psi)
-    return carried
+def _run_without_jumps(dynamics: Dynamics, times: Floats) -> tuple[Floats, Floats]:
+    """Return the same for an H_eff that depends on time, by the flow of `Exact`.
 
-
-def _integrated(
-    dynamics: Dynamics, psi: Complexes, start: float, stop: float
-) -> Complexes:
-    """Return the same for an H_eff that depends on time."""
-
-    def slope(t: float, flat: Complexes) -> Complexes:
-        moved = dynamics.at(t).effective_hamiltonian @ flat.reshape(psi.shape)
-        rate: Complexes = -1j * moved.ravel()
-        return rate
-
-    span, flat = (start, stop), psi.ravel()
-    solved = solve_ivp(slope, span, flat, "DOP853", rtol=ACCURACY, atol=ACCURACY)
-    return np.reshape(solved.y[:, -1], psi.shape)
+    Its clock never strikes, so that nothing jumps; pulses count as they do there.
+    """
+    grid = grid_for(Exact(), times)
+    shape = (len(dynamics.observables), times.size)
+    squares, values = [], []
+    for psi in dynamics.initial.members():
+        alone = replace(dynamics, initial=Kets(np.ones(1), psi[None]))
+        plan = replace(Plan.of(alone, grid, Exact(), 0, 1), normalize=False)
+        lanes = plan.load(np.arange(ATOM))
+        lanes.clock[:] = NEVER
+        found, norms = np.empty(shape), np.empty((1, times.size))
+        for t in range(times.size):
+            if t:
+                plan.integrator.advance(lanes, t - 1)
+            measured, square = plan.measure(lanes)
+            found[:, t], norms[0, t] = measured[:, 0], square[0]
+        squares.append(norms)
+        values.append(found)
+    return np.array(squares), np.array(values)
 
 
 def _splits_off_jumps(dynamics: Dynamics) -> bool:

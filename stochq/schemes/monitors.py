@@ -44,7 +44,8 @@ import numpy as np
 import scipy.sparse as sp
 from scipy.linalg import expm
 
-from stochq.arrays import Complexes, Ints, Operator
+from stochq.arrays import Complexes, Ints, Operator, adjoint
+from stochq.errors import SchemeMismatchError
 from stochq.jit import kernel
 from stochq.lowering import Dynamics
 from stochq.lowering.dissipators import Monitor
@@ -56,6 +57,7 @@ from stochq.structure import Sparse, blocks, pack
 
 __all__ = [
     "MonitorFactors",
+    "check_monitors",
     "ket_terms",
     "matrix_terms",
     "moment",
@@ -63,10 +65,14 @@ __all__ = [
     "monitor_factors",
     "monitor_room",
     "sizes",
+    "strongest_monitor",
 ]
 
 #: Powers of the operator that a factor has.
 POWERS = 6
+
+#: Largest <c^dag c> dt of a monitored operator.
+STRONGEST = 10.0
 
 #: Most iterations for an outcome; bisection alone would end with them.
 ITERATIONS = 100
@@ -84,6 +90,28 @@ class MonitorFactors(NamedTuple):
     terms: int
     lifted: bool
     diagonal: Ints
+
+
+def strongest_monitor(dynamics: Dynamics) -> float:
+    """Return a bound on <c^dag c> for every monitored c and any state [1/time]."""
+    squares = [abs(adjoint(m.operator) @ m.operator) for m in dynamics.monitors]
+    return max((float(S.sum(axis=1).max(initial=0.0)) for S in squares), default=0.0)
+
+
+def check_monitors(dynamics: Dynamics, longest: float) -> None:
+    """Refuse steps in which a measurement is over before it is half done.
+
+    Raises
+    ------
+    SchemeMismatchError
+        If <c^dag c> times the longest step may be above `STRONGEST`.
+    """
+    strength = strongest_monitor(dynamics) * longest
+    if strength > STRONGEST and not dynamics.one_body:
+        raise SchemeMismatchError(
+            "`dt` must resolve what is monitored, <c^dag c> dt at most "
+            f"{STRONGEST:g}, but it may be {strength:.3g}; use a smaller dt"
+        )
 
 
 def monitor_factors(

@@ -37,6 +37,7 @@ from stochq.schemes.monitored_orbitals import (
 )
 from stochq.schemes.monitors import (
     MonitorFactors,
+    check_monitors,
     monitor_factor,
     monitor_factors,
     monitor_room,
@@ -472,6 +473,7 @@ def prepare_parts(
     """Return the integrator of a splitting scheme without its flow."""
     refuse_monitors(scheme, dynamics)
     _check_splitting(dynamics, groups, scheme)
+    check_monitors(dynamics, max(grid.lengths, default=0.0))
     durations = [part * h for h in grid.lengths for part in (1.0, 0.5)]
     order = [j for group in groups for j in group]
     edges = np.cumsum([0] + [len(group) for group in groups])

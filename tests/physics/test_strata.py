@@ -8,6 +8,7 @@ from stochq import (
     Homodyne,
     Model,
     Occupations,
+    Sampled,
     SchemeMismatchError,
     WhiteNoise,
     master_equation,
@@ -61,6 +62,43 @@ def test_means_are_right_and_errors_smaller(initial, rate):
     plain = simulate(model, TIMES, n_traj=2048, seed=5)
     assert verify(split, reference, alpha=ALPHA, resolution=0.2).status == "pass"
     assert split.mcse[0, -1] < 0.7 * plain.mcse[0, -1]
+
+
+def test_short_pulses_count():
+    # a triangle of half width w as strength f: the rate is g f^2, in all 2 g w / 3
+    w, g = 0.01, 100.0
+    pulse = Sampled([0, 7 - w, 7, 7 + w, 10], [0, 0, 1, 0, 0], order=1)
+    model = Model(
+        dissipators=[
+            Dissipator(LOWERING, g, name="pulse", strength=pulse),
+            Dissipator(LOWERING, 0.05, name="always"),
+        ],
+        initial=[0, 1],
+        observables={"n": np.diag([0.0, 1.0])},
+    )
+    times = [0.0, 3.0, 10.0]
+    stays, _ = no_jump_branch(lower(model), np.array(times))
+    assert abs(stays[0] - np.exp(-2 * g * w / 3 - 0.05 * 10)) < 1e-10
+    run = simulate(model, times, n_traj=1024, seed=5, stratified=True)
+    reference = master_equation(model, times)
+    assert verify(run, reference, alpha=ALPHA, resolution=0.2).status == "pass"
+
+
+def test_branches_that_are_gone_leave_no_trace():
+    # exp(-n T) underflows for every member but the lowest ones
+    levels = np.arange(20)
+    weights = 0.6**levels / np.sum(0.6**levels)
+    model = Model(
+        dissipators=Dissipator(np.diag(np.sqrt(levels[1:]), 1), name="loss"),
+        initial=np.diag(weights),
+        observables={"n": np.diag(levels)},
+    )
+    times = np.linspace(0, 100, 5)
+    run = simulate(model, times, n_traj=1024, seed=5, stratified=True)
+    assert np.isfinite(run.mean).all()
+    # small members share a stratum, which samples them
+    assert abs(run.mean[0, 0] - weights @ levels) < 5 * run.mcse[0, 0]
+    assert np.abs(run.mean[0, 1:]).max() < 1e-6
 
 
 def test_rare_jumps_are_not_wasted():

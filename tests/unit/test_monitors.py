@@ -217,6 +217,27 @@ def test_other_schemes_refuse(scheme, choice):
         simulate(MODEL, [0, 1], n_traj=64, seed=1, scheme=scheme, unraveling=unraveling)
 
 
+def test_steps_that_do_not_resolve_a_measurement_are_refused():
+    fast = Model(
+        hamiltonian=SX,
+        dissipators=Dissipator(SZ, 1000.0, name="z"),
+        initial=[1, 0],
+        observables={"z": SZ},
+    )
+    with pytest.raises(
+        SchemeMismatchError, match="`dt` must resolve what is monitored"
+    ):
+        simulate(
+            fast, [0, 1], n_traj=64, seed=1, scheme=Strang(0.5),
+            unraveling={"z": Homodyne()},
+        )  # fmt: skip
+    for efficiency in (1.0, 0.5):  # and the default resolves it
+        choice = {"z": Homodyne(efficiency=efficiency)}
+        run = simulate(fast, [0, 0.5, 1], n_traj=64, seed=1, unraveling=choice)
+        assert run.scheme.dt <= 1.1e-4
+        assert np.isfinite(run.mean).all()
+
+
 def test_a_monitored_model_always_has_steps():
     with pytest.raises(SchemeMismatchError, match="without noise and monitors"):
         simulate(MODEL, [0, 1], n_traj=64, seed=1, scheme=Exact(), unraveling=SEEN)
