@@ -124,9 +124,20 @@ def draw(ensembles: dict[str, Ensemble], reference: Reference, save: Path) -> No
         for k, (label, ensemble) in enumerate(ensembles.items()):
             shift = (k / len(ensembles) - 0.5) * 0.15  # so that error bars stay apart
             means.errorbar(
-                TIMES + shift, ensemble.mean[o], 2 * ensemble.mcse[o], fmt=".", ms=3
+                TIMES + shift,
+                ensemble.mean[o],
+                2 * ensemble.mcse[o],
+                fmt=".",
+                ms=3,
+                color=f"C{k % 10}",
             )
-            spreads.plot(TIMES, ensemble.sd[o], label=label if o == 0 else None)
+            spreads.plot(
+                TIMES,
+                ensemble.sd[o],
+                "-" if k < 10 else "--",
+                color=f"C{k % 10}",
+                label=label if o == 0 else None,
+            )
         means.plot(TIMES, reference.values[o], "k-", lw=1, zorder=0)
         means.set_title(name)
         spreads.set_xlabel("time [1/Γ]")
@@ -142,7 +153,7 @@ def main() -> int:
     parser.add_argument("--n-traj", type=int, default=8192)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--n-jobs", type=int, default=2)
-    parser.add_argument("--save", type=Path, default=ROOT / "analysis" / "results")
+    parser.add_argument("--save", type=Path, default=ROOT / "out" / "unravelings")
     args = parser.parse_args()
     ensembles, reference = compared(args.n_traj, args.seed, args.n_jobs)
     frame = table(ensembles, reference)
