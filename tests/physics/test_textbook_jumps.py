@@ -296,7 +296,7 @@ def dicke_ladder(spins, times):
     return curves(times, m=p @ m / spins, m2=p @ m**2 / spins**2)
 
 
-@pytest.mark.parametrize("spins", [100, pytest.param(1000, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("spins", [100, 1000])
 def test_superradiance(spins):
     """The burst comes after ln(N), with the spread of its delay of order 1."""
     times = np.linspace(0, 14, 15)

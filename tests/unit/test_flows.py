@@ -452,7 +452,6 @@ print(run.jumps[:, -1].sum(), run.provenance["jump_time_residual"])
 """
 
 
-@pytest.mark.slow
 def test_fourteen_sites_fit_into_a_gigabyte():
     done = subprocess.run(
         [sys.executable, "-c", BIG],
