@@ -164,14 +164,19 @@ def compare(
     ranges = ensemble.ranges[rows]
     spread = np.minimum(ensemble.moments.sd[pick].max(axis=1), ranges)
     scale = np.maximum(np.ptp(reference.values, axis=1), spread)
-    size = np.maximum(np.abs(reference.values).max(axis=1), ranges).clip(1e-300)
+    size = np.maximum(np.abs(reference.values).max(axis=1), ranges)
+    elements = np.array(
+        [np.abs(ensemble.dynamics.observables[o].data).max(initial=0.0) for o in rows]
+    )
+    # what is zero in every state has no size but that of its matrix
+    size = np.where(size > DUST * elements, size, elements).clip(1e-300)
     # what is the same on every trajectory and at all times has no scale but its size
     scale = np.where(scale > DUST * size, scale, size)
     rounding = ROUNDING * size[:, None]
     event = _event_size(ensemble)
     unseen = _unseen(ensemble, event)
     error = _standard_errors(ensemble, event, unseen)[pick]
-    deterministic = ensemble.deterministic[pick] | (error == 0)
+    deterministic = ensemble.deterministic[pick] | (error <= DUST * size[:, None])
     shape = error.shape
     dust = ROUNDING * spread[:, None] + DUST * ranges[:, None]
     allowed = np.where(ensemble.deterministic[pick], rounding, dust)

@@ -23,8 +23,10 @@ from stochq.ensemble import simulate
 from stochq.errors import ModelError
 from stochq.maxima import MaxLaw
 from stochq.model import Dissipator, Model, WhiteNoise
-from stochq.references import Reference, master_equation
+from stochq.references import Reference, correlation_equation, master_equation
 from stochq.schemes import EulerMaruyama, Heun, Strang
+from stochq.states import Orbitals
+from stochq.unravelings import Jump
 from stochq.verdict import verify
 
 TIMES = np.linspace(0, 2, 9)
@@ -434,3 +436,21 @@ def test_detectable_rates_are_those_of_the_model():
     finer = verify(more, master_equation(model, TIMES))
     for name, size in verdict.detectable_rate.items():
         assert finer.detectable_rate[name] == pytest.approx(size / 4, rel=0.5)
+
+
+def test_what_vanishes_in_every_state_passes():
+    # no current flows on a full lattice, whatever jumps there
+    hopping = np.diag([1.0, 1.0], 1)
+    current = np.zeros((3, 3), dtype=complex)
+    current[0, 1], current[1, 0] = 1j, -1j
+    model = Model(
+        hamiltonian=hopping + hopping.T,
+        dissipators=Dissipator(np.diag([1.0, 0, 0]), name="a"),
+        initial=Orbitals(np.eye(3)),
+        observables={"current": current},
+    )
+    run = simulate(model, [0, 1, 2], n_traj=500, seed=1, unraveling={"a": Jump()})
+    verdict = verify(run, correlation_equation(model, [0, 1, 2]))
+    assert verdict.status == "pass", verdict.explain()
+    assert verdict.detectable_shift < 1e-8
+    assert not verdict.detectable_rate  # which it says nothing about
