@@ -14,7 +14,7 @@ from stochq.arrays import Ints
 from stochq.jit import kernel
 from stochq.lowering import Dynamics
 from stochq.schemes.flow import RUNGS, propagators
-from stochq.schemes.lanes import apply_matrix, copy, count_jump
+from stochq.schemes.lanes import apply_matrix, choose, copy, count_jump
 from stochq.schemes.monitors import sizes
 from stochq.states import DensityMatrix
 from stochq.streams import uniform_pair
@@ -101,9 +101,7 @@ def _jump(flow, v, uniform, trial):
         apply_matrix(flow.jumps, k * dim, v, trial)
         total += _trace(flow, trial, 0)
         passed[k] = total
-    chosen = 0
-    while chosen < flow.channels - 1 and passed[chosen] <= uniform * total:
-        chosen += 1
+    chosen = choose(passed, uniform * total)
     apply_matrix(flow.jumps, chosen * dim, v, trial)
     trace = _trace(flow, trial, 0)
     for part in range(2):

@@ -16,7 +16,7 @@ import numpy as np
 
 from stochq.arrays import Complexes, Floats, Ints, Operator
 from stochq.jit import inline, kernel
-from stochq.schemes.lanes import count_jump
+from stochq.schemes.lanes import choose, count_jump
 from stochq.streams import sincos_turns, uniform_pair
 from stochq.structure import is_diagonal
 
@@ -250,10 +250,7 @@ def _choose(work, strength, count, uniform):
         for k in range(count):
             total += strength[c, place[k]] * p[k]
         passed[c] = total
-    chosen = 0
-    while chosen < channels - 1 and passed[chosen] <= uniform * total:
-        chosen += 1
-    return chosen
+    return choose(passed, uniform * total)
 
 
 @kernel

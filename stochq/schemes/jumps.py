@@ -13,7 +13,7 @@ import numpy as np
 from stochq.jit import kernel
 from stochq.schemes.diagonal import diagonal_lanes
 from stochq.schemes.flow import RUNGS
-from stochq.schemes.lanes import apply_matrix, copy, count_jump, squared_norms
+from stochq.schemes.lanes import apply_matrix, choose, copy, count_jump, squared_norms
 from stochq.streams import uniform_pair
 
 __all__ = ["flow_lanes"]
@@ -135,9 +135,7 @@ def _jump(flow, v, uniform, out):
         for i in range(dim):
             total += (v[i].conjugate() * out[i]).real
         passed[k] = total
-    chosen = 0
-    while chosen < flow.channels - 1 and passed[chosen] <= uniform * total:
-        chosen += 1
+    chosen = choose(passed, uniform * total)
     _matvec(flow.jumps, chosen * dim, v, out)
     norm = np.sqrt(_square(out))
     for i in range(dim):

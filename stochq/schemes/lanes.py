@@ -34,6 +34,7 @@ __all__ = [
     "add",
     "add_lanes",
     "apply_matrix",
+    "choose",
     "clear",
     "copy",
     "count_jump",
@@ -195,6 +196,16 @@ def count_jump(tally, trajectory, channel, time):
             tally.time[row, place] = time
             tally.channel[row, place] = channel
             tally.kept[row] = place + 1
+
+
+@kernel
+def choose(passed, goal):
+    """Return the first place where a running sum is above a goal, or the last one."""
+    last = passed.shape[0] - 1
+    chosen = 0
+    while chosen < last and passed[chosen] <= goal:
+        chosen += 1
+    return chosen
 
 
 @kernel

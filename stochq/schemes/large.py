@@ -6,9 +6,8 @@ called one by one, which costs nothing next to a flow of this size.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 from stochq.lowering import Dynamics
 from stochq.schemes.lanes import Lanes
@@ -17,7 +16,7 @@ from stochq.schemes.noise import Draw, Scratch, scratch_for
 from stochq.schemes.series import Series, taylor_series
 from stochq.schemes.splitting import (
     FLOW,
-    NOTHING,
+    Factor,
     Program,
     Splitting,
     monitored_factor,
@@ -29,16 +28,6 @@ from stochq.schemes.taylor import taylor_lanes
 from stochq.schemes.traits import StepGrid
 
 __all__ = ["SeriesSplitting", "prepare_flow"]
-
-
-class _Factor(NamedTuple):
-    """One factor of an interval: what acts, for how long, and in which step."""
-
-    factor: int
-    halved: bool
-    duration: float
-    step: int
-    elapsed: float
 
 
 @dataclass(frozen=True)
@@ -62,7 +51,7 @@ class SeriesSplitting:
         grid, end = self.parts.grid, lanes.position
         for g in range(len(lanes.x)):
             scratch = scratch_for(self.parts.wiener, lanes.x.shape[3], lanes.position)
-            for item in self._factors(interval):
+            for item in self.parts.walk(interval):
                 self._apply(item, lanes, g, interval, scratch)
             end = int(scratch.cursor[0])
         if grid.cells[interval]:
@@ -70,7 +59,7 @@ class SeriesSplitting:
         lanes.position = end
 
     def _apply(
-        self, item: _Factor, lanes: Lanes, g: int, interval: int, scratch: Scratch
+        self, item: Factor, lanes: Lanes, g: int, interval: int, scratch: Scratch
     ) -> None:
         """Apply one factor to one group of lanes."""
         parts, x, owners = self.parts, lanes.x[g], lanes.trajectory[g]
@@ -94,26 +83,6 @@ class SeriesSplitting:
                 parts.monitors, parts.wiener, item.factor, number, item.duration,
                 item.step, cell, owners, x, lanes.signals[g][m], scratch,
             )  # fmt: skip
-
-    def _factors(self, interval: int) -> Iterator[_Factor]:
-        """Yield the factors of an interval in their order."""
-        grid, program = self.parts.grid, self.parts.program
-        h, count = grid.lengths[grid.kind[interval]], grid.counts[interval]
-        first, last = grid.first_step[interval], program.factor.shape[1] - 1
-        halves = 0
-        for n in range(count + 1):
-            step = first + n - 1
-            row = step % len(program.factor) if n else 0
-            for o in range(last + 1):
-                factor = int(program.factor[row, o])
-                if factor == NOTHING or (n == 0 and (o < last or last == 0)):
-                    continue
-                outer = o == last and last > 0 and n in (0, count)
-                halved = outer or bool(program.halved[row, o])
-                duration = 0.5 * h if halved else h
-                yield _Factor(factor, halved, duration, step, 0.5 * h * halves)
-                if factor == FLOW:
-                    halves += 1 if halved else 2
 
 
 def prepare_flow(

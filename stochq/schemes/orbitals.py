@@ -29,7 +29,7 @@ from stochq.schemes.isometries import (
     project,
     square,
 )
-from stochq.schemes.lanes import add, apply_matrix, copy, count_jump
+from stochq.schemes.lanes import add, apply_matrix, choose, copy, count_jump
 from stochq.schemes.orbital_events import JUMP, KICK
 from stochq.streams import uniform_pair
 
@@ -127,9 +127,7 @@ def _chosen(passed, uniform):
     """
     last = passed.shape[0] - 1
     goal = uniform * passed[last]
-    chosen = 0
-    while chosen < last and passed[chosen] <= goal:
-        chosen += 1
+    chosen = choose(passed, goal)
     below = passed[chosen - 1] if chosen > 0 else 0.0
     return chosen, (goal - below) / (passed[chosen] - below)
 

@@ -8,7 +8,7 @@ outer halves of neighboring steps are merged into one factor.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any, NamedTuple
@@ -67,6 +67,7 @@ __all__ = [
     "FLOW",
     "NOTHING",
     "Entry",
+    "Factor",
     "Program",
     "Splitting",
     "has_flow",
@@ -335,6 +336,19 @@ def monitored_factor(
     monitor_factor(monitors, number, duration, noise, x, signal, room, scratch.work)
 
 
+class Factor(NamedTuple):
+    """One factor of an interval: what acts, for how long, and in which step.
+
+    ``elapsed`` is the time that the flow has covered before it [time].
+    """
+
+    factor: int
+    halved: bool
+    duration: float
+    step: int
+    elapsed: float
+
+
 @dataclass(frozen=True)
 class Splitting:
     """A splitting scheme ready to run.
@@ -378,29 +392,37 @@ class Splitting:
         if any(self.grid.cells):
             return path_draws(self.wiener, self.grid)
         found: list[Draw] = []
+        ptr = self.wiener.process_ptr
         for interval in range(len(self.grid.counts)):
-            self._add_draws(interval, found)
-        return found
-
-    def _add_draws(self, interval: int, found: list[Draw]) -> None:
-        """Add the increments of one interval, in the order of `_advance`."""
-        h = self.grid.lengths[self.grid.kind[interval]]
-        count, first = self.grid.counts[interval], self.grid.first_step[interval]
-        period, columns = self.program.factor.shape
-        clock = np.full(self.wiener.channel_ptr.size, self.grid.start[interval])
-        for n in range(count + 1):
-            row = (first + n - 1) % period if n else 0
-            for o in range(columns):
-                group = int(self.program.factor[row, o])
-                outer = o == columns - 1 and columns > 1
-                if group < 0 or (n == 0 and not outer):
+            clock = np.full(self.wiener.channel_ptr.size, self.grid.start[interval])
+            for item in self.walk(interval):
+                if (group := item.factor) < 0:
                     continue
-                half = (outer and n in (0, count)) or self.program.halved[row, o]
                 begin = float(clock[group])
-                clock[group] += 0.5 * h if half else h
-                ptr = self.wiener.process_ptr
+                clock[group] += item.duration
                 for p in self.wiener.number[ptr[group] : ptr[group + 1]].tolist():
                     found.append(Draw(begin, float(clock[group]), p, len(found)))
+        return found
+
+    def walk(self, interval: int) -> Iterator[Factor]:
+        """Yield the factors of an interval in the order of `_advance`."""
+        grid, program = self.grid, self.program
+        h, count = grid.lengths[grid.kind[interval]], grid.counts[interval]
+        first, last = grid.first_step[interval], program.factor.shape[1] - 1
+        halves = 0
+        for n in range(count + 1):
+            step = first + n - 1
+            row = step % len(program.factor) if n else 0
+            for o in range(last + 1):
+                factor = int(program.factor[row, o])
+                if factor == NOTHING or (n == 0 and (o < last or last == 0)):
+                    continue
+                outer = o == last and last > 0 and n in (0, count)
+                halved = outer or bool(program.halved[row, o])
+                duration = 0.5 * h if halved else h
+                yield Factor(factor, halved, duration, step, 0.5 * h * halves)
+                if factor == FLOW:
+                    halves += 1 if halved else 2
 
 
 def has_flow(dynamics: Dynamics) -> bool:

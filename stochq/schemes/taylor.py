@@ -16,7 +16,7 @@ import numpy.typing as npt
 from stochq.arrays import Floats, Ints
 from stochq.jit import kernel
 from stochq.schemes.dense_output import expand, solve, sum_series, work_space
-from stochq.schemes.lanes import count_jump
+from stochq.schemes.lanes import choose, count_jump
 from stochq.streams import uniform_pair
 
 __all__ = ["taylor_lanes"]
@@ -164,10 +164,7 @@ def _choose(flow, v, low, high, piece, t, uniform):
             rate += (v[i].conjugate() * image).real
         total += _rate_factor(flow, c, piece, t) * rate
         passed[c] = total
-    chosen = 0
-    while chosen < flow.channels - 1 and passed[chosen] <= uniform * total:
-        chosen += 1
-    return chosen
+    return choose(passed, uniform * total)
 
 
 @kernel
