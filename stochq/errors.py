@@ -1,9 +1,11 @@
 """The errors a caller may want to catch; each message names the argument and the cure.
 
-All are `ValueError` with a message of the form "`x` must ..., but is ...".
+All but the last are `ValueError` with a message of the form "`x` must ..., but is ...".
 """
 
-__all__ = ["ModelError", "SchemeMismatchError"]
+from __future__ import annotations
+
+__all__ = ["ModelError", "SchemeMismatchError", "TrajectoryError"]
 
 
 class ModelError(ValueError):
@@ -12,3 +14,28 @@ class ModelError(ValueError):
 
 class SchemeMismatchError(ValueError):
     """The scheme or unraveling cannot integrate this model."""
+
+
+class TrajectoryError(RuntimeError):
+    """Some trajectories of a run cannot be integrated.
+
+    Attributes
+    ----------
+    first, last : int
+        They are among these.
+    """
+
+    def __init__(self, message: str, first: int, last: int) -> None:
+        """Keep what workers in other processes hand over."""
+        super().__init__(message, first, last)
+        self.first, self.last = first, last
+
+    @classmethod
+    def of(cls, first: int, last: int, error: Exception) -> TrajectoryError:
+        """Return the error for what came up in trajectories first ... last."""
+        what = f"{type(error).__name__}: {error}"
+        return cls(f"trajectories {first} ... {last} failed: {what}", first, last)
+
+    def __str__(self) -> str:
+        """Return the message alone."""
+        return str(self.args[0])

@@ -1,20 +1,14 @@
-"""Mergeable statistics: mean and variance in a fixed tree, and means of batches.
-
-Sums of floating-point numbers depend on their order. Atoms are merged like the digits
-of a binary counter: two neighbors of one size become one of twice the size. The tree
-depends on the number of atoms only, never on who computed them or when.
-"""
+"""Moments of samples that merge, and means of batches."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
 
 from stochq.arrays import Floats
 
-__all__ = ["BATCHES", "Moments", "batch_means", "batch_size", "merge_tree"]
+__all__ = ["BATCHES", "Moments", "batch_size", "pairwise_means"]
 
 #: Batches whose means are kept: between half of this and this.
 BATCHES = 512
@@ -30,10 +24,8 @@ class Moments:
         Number of trajectories n.
     mean : ndarray
         Mean of each quantity.
-    m2 : ndarray
-        Sum over trajectories of (value - mean)^2.
-    m3 : ndarray
-        Sum over trajectories of (value - mean)^3.
+    m2, m3, m4 : ndarray
+        Sums over trajectories of (value - mean)^2, ^3 and ^4.
     low, high : ndarray
         Smallest and largest value.
     """
@@ -42,6 +34,7 @@ class Moments:
     mean: Floats
     m2: Floats
     m3: Floats
+    m4: Floats
     low: Floats
     high: Floats
 
@@ -50,26 +43,38 @@ class Moments:
         """Return the moments over the last axis."""
         mean = values.mean(axis=-1)
         deviations = values - mean[..., None]
+        squares = np.square(deviations)
         return cls(
             count=values.shape[-1],
             mean=mean,
-            m2=np.square(deviations).sum(axis=-1),
-            m3=(np.square(deviations) * deviations).sum(axis=-1),
+            m2=squares.sum(axis=-1),
+            m3=(squares * deviations).sum(axis=-1),
+            m4=np.square(squares).sum(axis=-1),
             low=values.min(axis=-1),
             high=values.max(axis=-1),
         )
 
+    @property
+    def powers(self) -> tuple[Floats, ...]:
+        """Everything but the count, in the order of the attributes."""
+        return (self.mean, self.m2, self.m3, self.m4, self.low, self.high)
+
     def merge(self, other: Moments) -> Moments:
-        """Return the moments of both samples together (Chan, Golub and LeVeque)."""
+        """Return the moments of both samples together (Chan, Golub, LeVeque; Pebay)."""
         a, b = self.count, other.count
         n = a + b
         delta = other.mean - self.mean
+        square = np.square(delta)
         mean = self.mean + delta * (b / n)
-        m2 = self.m2 + other.m2 + np.square(delta) * (a * b / n)
-        m3 = self.m3 + other.m3 + delta**3 * (a * b * (a - b) / n**2)
-        m3 = m3 + 3 * delta * (a * other.m2 - b * self.m2) / n
+        m2 = self.m2 + other.m2 + square * (a * b / n)
+        m3 = self.m3 + other.m3 + square * delta * (a * b * (a - b) / n**2)
+        m3 = m3 + delta * ((3 * a / n) * other.m2 - (3 * b / n) * self.m2)
+        m4 = self.m4 + other.m4
+        m4 = m4 + np.square(square) * (a * b * (a * a - a * b + b * b) / n**3)
+        m4 = m4 + square * (6 * (a / n) ** 2 * other.m2 + 6 * (b / n) ** 2 * self.m2)
+        m4 = m4 + delta * ((4 * a / n) * other.m3 - (4 * b / n) * self.m3)
         low, high = np.minimum(self.low, other.low), np.maximum(self.high, other.high)
-        return Moments(n, mean, m2, m3, low, high)
+        return Moments(n, mean, m2, m3, m4, low, high)
 
     @property
     def sd(self) -> Floats:
@@ -93,27 +98,22 @@ class Moments:
         return np.where(root > 0, found, 0.0)
 
     @property
+    def variance_doubt(self) -> Floats:
+        r"""Relative standard error of the variance, sqrt((kurtosis - 1) / n).
+
+        It is about 1 / sqrt(k) where k rare events, of either sign, are all that was
+        seen, and infinite where nothing has fluctuated.
+        """
+        safe = np.where(self.m2 > 0, self.m2, 1.0)
+        kurtosis = self.m4 / safe / safe * self.count
+        doubt: Floats = np.sqrt(np.maximum(kurtosis - 1.0, 0.0) / self.count)
+        return np.where(self.m2 > 0, doubt, np.inf)
+
+    @property
     def mcse(self) -> Floats:
         """Monte Carlo standard error of the mean."""
         error: Floats = self.sd / np.sqrt(self.count)
         return error
-
-
-def merge_tree(atoms: Iterable[Moments]) -> Moments:
-    """Merge moments, given in the order of their atoms, in the fixed tree."""
-    stack: list[tuple[int, Moments]] = []
-    for atom in atoms:
-        level, node = 0, atom
-        while stack and stack[-1][0] == level:
-            node = stack.pop()[1].merge(node)
-            level += 1
-        stack.append((level, node))
-    if not stack:
-        raise ValueError("`atoms` must hold at least one atom, but is empty")
-    _, total = stack.pop()
-    while stack:
-        total = stack.pop()[1].merge(total)
-    return total
 
 
 def batch_size(n_traj: int) -> int:
@@ -124,20 +124,13 @@ def batch_size(n_traj: int) -> int:
     return size
 
 
-def batch_means(values: Floats, size: int) -> Floats:
-    """Return means over runs of `size` along the last axis; a rest is left out.
+def pairwise_means(means: Floats, times: int) -> Floats:
+    """Return means of neighboring pairs along the first axis, `times` times over.
 
-    Parameters
-    ----------
-    values : ndarray, shape (..., n)
-        One value per trajectory (or per smaller batch).
-    size : int
-        Batch size.
-
-    Returns
-    -------
-    ndarray, shape (n // size, ...)
+    A mean of 2^k values is always the same sum of pairs, whether it is taken at once
+    or in steps. A rest is left out.
     """
-    whole = values.shape[-1] // size * size
-    runs = values[..., :whole].reshape(*values.shape[:-1], whole // size, size)
-    return np.moveaxis(runs.mean(axis=-1), -1, 0)
+    for _ in range(times):
+        whole = len(means) // 2 * 2
+        means = 0.5 * (means[0:whole:2] + means[1:whole:2])
+    return means

@@ -1,21 +1,28 @@
-"""Atoms in parallel: tasks, workers, and statistics merged in a fixed order."""
+"""Blocks of atoms in parallel: tasks, workers, and statistics that merge in a tree."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import signal
+import time
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
+import joblib
 import numpy as np
 from joblib import Parallel, delayed
+from joblib.parallel import get_active_backend
 from tqdm.auto import tqdm
 
-from stochq.arrays import Floats, Ints, whole_number
-from stochq.atoms import Kept, Run, Source
-from stochq.moments import Moments, batch_means, batch_size, merge_tree
+from stochq.arrays import whole_number
+from stochq.atoms import Source
+from stochq.errors import TrajectoryError
+from stochq.moments import batch_size
 from stochq.schemes.lanes import ATOM
+from stochq.statistics import Block, Forest, Statistics, blocks
 
-__all__ = ["Collected", "checked_jobs", "collect"]
+__all__ = ["Workers", "checked_jobs", "collect", "run_blocks"]
 
 #: An explicit scheme may diverge, which the verdict tells; numpy need not warn of it.
 DIVERGENCE: dict[str, Any] = {"over": "ignore", "invalid": "ignore"}
@@ -23,94 +30,41 @@ DIVERGENCE: dict[str, Any] = {"over": "ignore", "invalid": "ignore"}
 #: Bytes of amplitudes and of results that one task may hold.
 TASK_BYTES = 2**23
 
+#: Seconds that a task should take at most, and below which a run is not worth workers.
+TASK_SECONDS, SHORT_SECONDS = 0.5, 0.05
+
+#: Seconds from which on processes are worth their start, where Python holds the lock.
+PROCESS_SECONDS = 4.0
+
+
+def _never() -> bool:
+    """Tell that nobody asks to stop."""
+    return False
+
 
 @dataclass(frozen=True)
-class Collected:
-    """The statistics of all trajectories of a source.
+class Workers:
+    """Who runs the blocks.
 
     Attributes
     ----------
-    moments : Moments
-        Of every value, shape (O, T).
-    batches : ndarray, shape (B, O, T)
-        Means of equal batches of trajectories.
-    jumps : ndarray of int, shape (channels, T)
-        Jumps up to each time, by operator.
-    mean_norm : ndarray, shape (T,)
-        Mean of <psi|psi>.
-    norm_defect, residual : float
-        The largest of all.
-    weight : float
-        What a trajectory counts, at most, in the mean of all.
-    kept : Kept or None
-        The jumps of single trajectories, if asked for.
-    signals : ndarray, shape (monitors, T - 1, n)
-        Those that were kept.
+    n_jobs : int or None
+        In joblib's convention; None: 1, or what `joblib.parallel_config` says.
+    batch : int or None
+        Largest number of atoms in a task; None: as many as fit in cache.
+    stopped : callable
+        Whether no more tasks should be started.
     """
 
-    moments: Moments
-    batches: Floats
-    jumps: Ints
-    mean_norm: Floats
-    norm_defect: float
-    residual: float
-    signals: Floats
-    weight: float = 1.0
-    kept: Kept | None = None
+    n_jobs: int | None = 1
+    batch: int | None = None
+    stopped: Callable[[], bool] = _never
 
 
-@dataclass(frozen=True)
-class _Part:
-    """The statistics of consecutive atoms."""
-
-    atoms: list[Moments]
-    batches: Floats
-    jumps: Ints
-    norms: list[Floats]
-    norm_defect: float
-    residual: float
-    kept: Kept | None
-    signals: Floats
-
-
-def _run_part(source: Source, first: int, count: int) -> _Part:
-    """Run atoms first ... first + count - 1 and keep their statistics."""
-    with np.errstate(**DIVERGENCE):
-        return _statistics(source.run(first, count), source.n_traj)
-
-
-def _statistics(run: Run, n_traj: int) -> _Part:
-    """Return the statistics of a run, atom by atom."""
-    atoms = [
-        Moments.of(run.values[..., start : start + ATOM])
-        for start in range(0, run.values.shape[-1], ATOM)
-    ]
-    means = batch_means(run.values, min(batch_size(n_traj), ATOM))
-    norms = [
-        run.norms[:, start : start + ATOM].sum(axis=1)
-        for start in range(0, run.norms.shape[1], ATOM)
-    ]
-    return _Part(
-        atoms,
-        means,
-        run.jumps,
-        norms,
-        run.norm_defect,
-        run.residual,
-        run.kept,
-        run.signals,
-    )
-
-
-def _atoms_per_task(size: int, results: int, n_traj: int, jobs: int) -> int:
-    """Return a batch that fits in cache and gives every worker several tasks."""
-    bytes_per_atom = ATOM * max(16 * size, 8 * results)
-    fitting = max(1, TASK_BYTES // bytes_per_atom)
-    return int(max(1, min(fitting, -(-n_traj // (4 * jobs * ATOM)))))
-
-
-def checked_jobs(n_jobs: Any) -> int:
+def checked_jobs(n_jobs: Any) -> int | None:
     """Return a number of workers in joblib's convention."""
+    if n_jobs is None:
+        return None
     if isinstance(n_jobs, bool) or not isinstance(n_jobs, (int, np.integer)):
         raise ValueError(f"`n_jobs` must be an integer, but is {n_jobs!r}")
     if n_jobs == 0:
@@ -120,59 +74,134 @@ def checked_jobs(n_jobs: Any) -> int:
     return int(n_jobs)
 
 
-def _dispatch(
-    source: Source, skipped: int, task: int, n_jobs: int, progress: bool | None
-) -> Iterator[_Part]:
-    """Run the atoms after the skipped, `task` at a time; yield their parts in order."""
-    atoms = -(-source.n_traj // ATOM)
-    total = source.n_traj - skipped * ATOM
+def _run_block(source: Source, block: Block, start: int) -> Statistics:
+    """Run the atoms of a block, as far as there are trajectories.
+
+    Whoever runs it has all atoms from `start` on, which bounds the size of batches.
+    """
+    with np.errstate(**DIVERGENCE):
+        try:
+            run = source.run(block.first, block.stop - block.first)
+        except Exception as error:
+            first = block.first * ATOM
+            last = min(block.stop * ATOM, source.n_traj) - 1
+            raise TrajectoryError.of(first, last, error) from error
+        count = (block.first - start) * ATOM + run.values.shape[-1]
+        return Statistics.of(run, batch_size(count))
+
+
+def _largest(source: Source, atoms: int, jobs: int, seconds: float) -> int:
+    """Return a task that fits in cache, is soon done, and leaves every worker some."""
+    bytes_per_atom = ATOM * max(16 * source.size, 8 * source.results)
+    fitting = TASK_BYTES // bytes_per_atom
+    soon = TASK_SECONDS / max(seconds, 1e-9)
+    return int(max(1, min(fitting, soon, -(-atoms // (4 * jobs)))))
+
+
+def _pieces(source: Source, first: int, stop: int, largest: int) -> Iterator[Block]:
+    """Yield the blocks of atoms first ... stop - 1; one that is not full comes last."""
+    whole = min(stop, source.n_traj // ATOM)
+    yield from blocks(first, whole, largest)
+    if whole < stop:
+        yield Block(0, whole)
+
+
+def _parallel(
+    tasks: Iterable[Any], n_jobs: int | None, processes: bool
+) -> Iterator[Statistics]:
+    """Yield results of joblib tasks in order, on whatever backend is configured."""
+    hint = "processes" if processes else "threads"
+    backend, _ = get_active_backend(prefer=hint)
+    how: dict[str, Any] = {"n_jobs": n_jobs, "prefer": hint}
+    if "Loky" in type(backend).__name__ or "Multiprocessing" in type(backend).__name__:
+        # Ctrl-C is for the parent, which lets its workers finish; and arrays that are
+        # mapped from files are read-only, for which kernels would be compiled again
+        how |= {"initializer": signal.signal, "max_nbytes": None}
+        how["initargs"] = (signal.SIGINT, signal.SIG_IGN)
+    if backend.supports_return_generator:
+        yield from Parallel(return_as="generator", **how)(tasks)
+        return
+    several = 4 * joblib.effective_n_jobs(n_jobs)
+    tasks = iter(tasks)
+    with Parallel(**how) as pool:
+        while some := list(islice(tasks, several)):
+            yield from pool(some)
+
+
+def run_blocks(
+    source: Source,
+    first: int,
+    stop: int,
+    workers: Workers,
+    *,
+    start: int | None = None,
+) -> Iterator[tuple[Block, Statistics]]:
+    """Run atoms first ... stop - 1 in blocks; yield them in order.
+
+    The first block is one atom, whose time decides how large the others are and whether
+    workers are worth their start. Bits depend on none of that.
+
+    Parameters
+    ----------
+    source : Source
+        What gives the values.
+    first, stop : int
+        Which atoms.
+    workers : Workers
+        Who runs them; what has been started when they are told to stop is finished.
+    start : int, optional
+        The caller has all atoms from here on; by default from `first` on.
+    """
+    start = first if start is None else start
+    began = time.perf_counter()
+    if first < stop and not workers.stopped():
+        pilot = next(_pieces(source, first, first + 1, 1))
+        yield pilot, _run_block(source, pilot, start)
+        first += 1
+    seconds = time.perf_counter() - began
+    left = stop - first
+    jobs = joblib.effective_n_jobs(workers.n_jobs)
+    largest = workers.batch or _largest(source, left, jobs, seconds)
+    pieces = list(_pieces(source, first, stop, largest))
+    if jobs == 1 or len(pieces) < 2 or seconds * left < SHORT_SECONDS:
+        for block in pieces:
+            if workers.stopped():
+                return
+            yield block, _run_block(source, block, start)
+        return
     tasks = (
-        delayed(_run_part)(source, first, min(task, atoms - first))
-        for first in range(skipped, atoms, task)
+        delayed(_run_block)(source, block, start)
+        for block in pieces
+        if not workers.stopped()
     )
-    disable = None if progress is None else not progress
-    with tqdm(total=total, unit="traj", disable=disable, leave=False) as bar:
-        parts = Parallel(n_jobs=n_jobs, prefer="threads", return_as="generator")(tasks)
-        for part in parts:
-            bar.update(sum(atom.count for atom in part.atoms))
-            yield part
+    slow = seconds * left > PROCESS_SECONDS * jobs
+    processes = slow and getattr(source, "calls_python", False)
+    results = _parallel(tasks, workers.n_jobs, processes)
+    for part, block in zip(results, pieces, strict=False):  # fewer where stopped
+        yield block, part
 
 
 def collect(
     source: Source,
     *,
-    n_jobs: int = 1,
+    n_jobs: int | None = 1,
     batch: int | None = None,
     progress: bool | None = None,
     first_atom: int = 0,
-) -> Collected:
+) -> Statistics:
     """Run the atoms of a source from `first_atom` on and merge their statistics.
 
     The result does not depend on `n_jobs`, `batch` or joblib's backend. Trajectories
     before the first atom are left to whoever ran them.
     """
-    if batch is None:
-        jobs = n_jobs if n_jobs > 0 else 8
-        n_traj = source.n_traj - first_atom * ATOM
-        batch = _atoms_per_task(source.size, source.results, n_traj, jobs)
-    else:
+    if batch is not None:
         whole_number(batch, "batch", at_least=1)
-    parts = list(_dispatch(source, first_atom, batch, n_jobs, progress))
-    means = np.concatenate([part.batches for part in parts])
-    size = batch_size(source.n_traj)
-    if size > ATOM:
-        means = batch_means(np.moveaxis(means, 0, -1), size // ATOM)
-    with np.errstate(**DIVERGENCE):
-        moments = merge_tree(atom for part in parts for atom in part.atoms)
-    norms = np.array([n for part in parts for n in part.norms])
-    kept = [part.kept for part in parts if part.kept is not None]
-    return Collected(
-        moments=moments,
-        batches=means,
-        jumps=np.sum([part.jumps for part in parts], axis=0),
-        mean_norm=norms.sum(axis=0) / moments.count,
-        norm_defect=max(part.norm_defect for part in parts),
-        residual=max(part.residual for part in parts),
-        signals=np.concatenate([part.signals for part in parts], axis=-1),
-        kept=Kept.joined(kept) if kept else None,
-    )
+    forest, stop = Forest(), -(-source.n_traj // ATOM)
+    disable = None if progress is None else not progress
+    total = source.n_traj - first_atom * ATOM
+    with tqdm(total=total, unit="traj", disable=disable, leave=False) as bar:
+        workers = Workers(n_jobs, batch)
+        for block, part in run_blocks(source, first_atom, stop, workers):
+            forest.take(block, part)
+            bar.update(part.moments.count)
+    return forest.total()

@@ -24,11 +24,11 @@ from stochq.atoms import Plan, Run, Source, plan_of
 from stochq.errors import SchemeMismatchError
 from stochq.lowering import Dynamics
 from stochq.moments import Moments
-from stochq.parallel import Collected
 from stochq.schemes import Exact, Scheme
 from stochq.schemes.lanes import ATOM
 from stochq.schemes.traits import grid_for
 from stochq.states import Kets
+from stochq.statistics import Statistics
 from stochq.streams import child_seed
 
 __all__ = ["Stratum", "collect_strata", "no_jump_branch", "strata_of"]
@@ -239,8 +239,8 @@ def collect_strata(
     scheme: Scheme,
     strata: Sequence[Stratum],
     seed: int,
-    run_all: Callable[[Source], Collected],
-) -> Collected:
+    run_all: Callable[[Source], Statistics],
+) -> Statistics:
     """Run every stratum by `run_all` and put them together.
 
     Each has the independent seed ``child_seed(seed, 1, its number)``.
@@ -261,19 +261,21 @@ def collect_strata(
 
 
 def _together(
-    runs: Sequence[tuple[float, Collected]], known: Floats, reach: float
-) -> Collected:
+    runs: Sequence[tuple[float, Statistics]], known: Floats, reach: float
+) -> Statistics:
     """Return the statistics of the sum over strata, weight times mean.
 
     ``reach`` is how far one trajectory moves the sum, per unit of its value.
     """
     count = sum(run.moments.count for _, run in runs)
     fewest = min(len(run.batches) for _, run in runs)
-    return Collected(
+    return Statistics(
         moments=_moments(runs, known, count),
         batches=known + sum(w * _coarser(run.batches, fewest) for w, run in runs),
+        size=max(run.size for _, run in runs),
+        comoments=np.zeros((0, 0)),
         jumps=np.sum([run.jumps for _, run in runs], axis=0),
-        mean_norm=np.sum([r.moments.count * r.mean_norm for _, r in runs], 0) / count,
+        norms=np.sum([run.norms for _, run in runs], axis=0),
         norm_defect=max(run.norm_defect for _, run in runs),
         residual=max(run.residual for _, run in runs),
         signals=runs[0][1].signals,
@@ -282,15 +284,17 @@ def _together(
 
 
 def _moments(
-    runs: Sequence[tuple[float, Collected]], known: Floats, count: int
+    runs: Sequence[tuple[float, Statistics]], known: Floats, count: int
 ) -> Moments:
     """Return moments of n equal trajectories whose mean has the law of the sum.
 
     Cumulants of independent means add up: the variance of the sum is
-    ``sum w^2 var / n_s``, its third cumulant ``sum w^3 k3 / n_s^2``. One trajectory of
-    a stratum moves the sum by w / n_s, as w n / n_s would move a mean of n.
+    ``sum w^2 var / n_s``, its third cumulant ``sum w^3 k3 / n_s^2``, its fourth
+    ``sum w^4 k4 / n_s^3``. One trajectory of a stratum moves the sum by w / n_s, as
+    w n / n_s would move a mean of n.
     """
     mean, variance, skew = known, np.zeros_like(known), np.zeros_like(known)
+    tails = np.zeros_like(known)
     low, high = np.zeros_like(known), np.zeros_like(known)
     for weight, run in runs:
         part, n = run.moments, run.moments.count
@@ -298,6 +302,8 @@ def _moments(
         mean = mean + weight * part.mean
         variance = variance + weight**2 * part.m2 / (n - 1) / n
         skew = skew + weight**3 * part.m3 / n**3
+        excess = part.m4 / n - 3 * np.square(part.m2 / n)
+        tails = tails + weight**4 * excess / n**3
         low = np.minimum(low, reach * (part.low - part.mean))
         high = np.maximum(high, reach * (part.high - part.mean))
     return Moments(
@@ -305,6 +311,7 @@ def _moments(
         mean=mean,
         m2=variance * count * (count - 1),
         m3=skew * count**3,
+        m4=count * (tails * count**3 + 3 * np.square(variance * count)),
         low=mean + low,
         high=mean + high,
     )

@@ -12,7 +12,7 @@ from hypothesis.extra.numpy import arrays
 
 from stochq.ensemble import simulate
 from stochq.model import Dissipator, Model, WhiteNoise
-from stochq.moments import BATCHES, Moments, batch_means, batch_size, merge_tree
+from stochq.moments import BATCHES, Moments, batch_size, pairwise_means
 from stochq.schemes import Heun, Strang
 from stochq.unravelings import Heterodyne, Homodyne, Jump, Kicks, Projections
 

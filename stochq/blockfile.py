@@ -1,0 +1,147 @@
+"""Statistics of blocks as bytes and back: what a checkpoint keeps of trajectories."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from stochq.archive import ArchiveError, pack, unpack
+from stochq.atoms import Kept
+from stochq.moments import Moments
+from stochq.schemes.lanes import ATOM
+from stochq.statistics import COVARIANCE_POINTS, Block, Statistics
+
+__all__ = ["Layout", "Member", "decode", "encode"]
+
+Arrays = dict[str, npt.NDArray[Any]]
+
+POWERS = ("mean", "m2", "m3", "m4", "low", "high")
+
+
+class Member(NamedTuple):
+    """A block and its statistics; one that is not full comes last."""
+
+    block: Block
+    statistics: Statistics
+
+
+@dataclass(frozen=True)
+class Layout:
+    """The shapes of a run's statistics: O rows, T times, and how many of what else."""
+
+    rows: int
+    times: int
+    channels: int
+    signals: int
+    kept: bool
+
+
+def encode(digest: str, members: Sequence[Member]) -> bytes:
+    """Return blocks of a run as bytes; the digest says of which run."""
+    arrays: Arrays = {"run": np.frombuffer(bytes.fromhex(digest), np.uint8)}
+    index = [
+        (m.block.level, m.block.place, m.statistics.moments.count, m.statistics.size)
+        for m in members
+    ]
+    arrays["blocks"] = np.array(index, dtype=np.int64).reshape(-1, 4)
+    for number, member in enumerate(members):
+        for name, array in _arrays(member.statistics).items():
+            arrays[f"{number}/{name}"] = array
+    return pack(arrays)
+
+
+def _arrays(statistics: Statistics) -> Arrays:
+    """Return statistics as named arrays."""
+    arrays: Arrays = dict(zip(POWERS, statistics.moments.powers, strict=True))
+    arrays |= {
+        "batches": statistics.batches,
+        "comoments": statistics.comoments,
+        "jumps": statistics.jumps,
+        "norms": statistics.norms,
+        "largest": np.array([statistics.norm_defect, statistics.residual]),
+        "signals": statistics.signals,
+    }
+    if statistics.kept is not None:
+        for name, array in statistics.kept._asdict().items():
+            arrays[f"kept.{name}"] = array
+    return arrays
+
+
+def decode(data: bytes, digest: str, layout: Layout) -> list[Member]:
+    """Return the blocks of a run from bytes.
+
+    Raises
+    ------
+    ArchiveError
+        If the bytes are damaged, belong to another run, or do not fit together.
+    """
+    arrays = unpack(data)
+    if arrays.get("run", np.zeros(0)).tobytes() != bytes.fromhex(digest):
+        raise ArchiveError("it belongs to another run")
+    index = arrays.get("blocks", np.zeros(0))
+    if index.dtype != np.int64 or index.ndim != 2 or index.shape[1] != 4:
+        raise ArchiveError("its index is damaged")
+    members = []
+    for number, (level, place, count, size) in enumerate(index.tolist()):
+        if not (0 <= level < 48 and 0 <= place < 2**62 >> level):
+            raise ArchiveError("its index is damaged")
+        block = Block(level, place)
+        statistics = _statistics(arrays, f"{number}/", count, size, layout)
+        if count > ATOM << level or (count < ATOM << level and level):
+            raise ArchiveError("its index is damaged")
+        members.append(Member(block, statistics))
+    return members
+
+
+def _statistics(
+    arrays: Arrays, prefix: str, count: int, size: int, layout: Layout
+) -> Statistics:
+    """Return the statistics of one block, checked for shapes and types."""
+    if count < 1 or not 1 <= size <= count or size & (size - 1):
+        raise ArchiveError("its index is damaged")
+    curve = (layout.rows, layout.times)
+    points = layout.rows * layout.times
+    points = points if points <= COVARIANCE_POINTS else 0
+
+    def take(name: str, dtype: Any, *shape: int) -> npt.NDArray[Any]:
+        array = arrays.get(prefix + name)
+        if array is None or array.dtype != dtype or array.shape != shape:
+            raise ArchiveError(f"its {name} does not fit")
+        return array
+
+    float_, int_ = np.float64, np.int64
+    largest = take("largest", float_, 2)
+    return Statistics(
+        moments=Moments(count, *(take(name, float_, *curve) for name in POWERS)),
+        batches=take("batches", float_, count // size, *curve),
+        size=size,
+        comoments=take("comoments", float_, points, points),
+        jumps=take("jumps", int_, layout.channels, layout.times),
+        norms=take("norms", float_, layout.times),
+        norm_defect=float(largest[0]),
+        residual=float(largest[1]),
+        signals=take("signals", float_, *_signals(layout, count)),
+        kept=_kept(arrays, prefix, take, layout, count) if layout.kept else None,
+    )
+
+
+def _signals(layout: Layout, count: int) -> tuple[int, int, int]:
+    """Return the shape of the signals of a block."""
+    return layout.signals, layout.times - 1, count
+
+
+def _kept(
+    arrays: Arrays, prefix: str, take: Any, layout: Layout, count: int
+) -> Kept:
+    """Return the jumps that were kept."""
+    n = arrays.get(f"{prefix}kept.time", np.zeros(0)).size
+    return Kept(
+        trajectory=take("kept.trajectory", np.int64, n),
+        time=take("kept.time", np.float64, n),
+        channel=take("kept.channel", np.int32, n),
+        counts=take("kept.counts", np.int64, layout.channels, count),
+    )

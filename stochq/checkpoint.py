@@ -1,0 +1,364 @@
+"""Checkpoints: a folder from which a run goes on where it was, or another is merged.
+
+::
+
+    DIR/run.json, arrays.npz     what is run: all that its numbers depend on
+    DIR/goal.json                when it stops; may change from call to call
+    DIR/trajectories-A-B-H.npz   statistics of trajectories A ... B - 1
+
+Every file is written beside its place and moved there once it is on the disk. H is the
+SHA-256 of the file's bytes: a damaged file is seen before it is read, and its
+trajectories are run again. Nothing is pickled.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import time
+import warnings
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO, Any
+
+from stochq.archive import ArchiveError
+from stochq.blockfile import Layout, Member, decode, encode
+from stochq.descriptions import (
+    Description,
+    DescriptionError,
+    differences,
+    from_files,
+    to_files,
+)
+from stochq.disk import write_file
+from stochq.schemes.lanes import ATOM
+from stochq.statistics import Block, Forest, Statistics
+
+try:
+    import fcntl
+except ImportError:  # not on Windows: there nobody checks who else writes
+    fcntl = None  # type: ignore[assignment]
+
+__all__ = [
+    "Checkpoint",
+    "CheckpointError",
+    "CheckpointWarning",
+    "Found",
+    "is_checkpoint",
+    "merge_checkpoints",
+    "read_blocks",
+    "read_description",
+    "read_goal",
+]
+
+#: What is not yet on disk is at most what these seconds, or this part of all, took.
+SAVE_SECONDS, SAVE_SHARE = 2.0, 0.01
+
+#: Seconds until writing is tried again after it failed.
+RETRY_SECONDS = 30.0
+
+#: Digits of the hash in a file's name.
+HASH = 32
+
+
+class CheckpointError(ValueError):
+    """A folder that cannot be used as the checkpoint of this run."""
+
+
+class CheckpointWarning(UserWarning):
+    """Something of a checkpoint was lost or could not be written; the run goes on."""
+
+
+@dataclass
+class Found:
+    """What a folder holds.
+
+    Attributes
+    ----------
+    forest : Forest
+        Statistics of full atoms.
+    rests : dict of (int, int) to Statistics
+        Those of atoms that are not full, by atom and number of trajectories.
+    damaged : dict of Path to str
+        Files that cannot be used, and why.
+    """
+
+    forest: Forest = field(default_factory=Forest)
+    rests: dict[tuple[int, int], Statistics] = field(default_factory=dict)
+    damaged: dict[Path, str] = field(default_factory=dict)
+
+    def upto(self, n_traj: int | None) -> Forest:
+        """Return the forest, with the last atom of n_traj trajectories if it is there."""
+        if n_traj is not None:
+            block = Block(0, n_traj // ATOM)
+            rest = self.rests.get((block.place, n_traj % ATOM))
+            self.forest.rest = rest and (block, rest)
+        return self.forest
+
+
+def is_checkpoint(folder: Path) -> bool:
+    """Tell whether a folder is one."""
+    return (folder / "run.json").is_file()
+
+
+def block_files(folder: Path) -> list[Path]:
+    """Return the files of a folder that should hold statistics, the largest first."""
+    files = folder.glob("trajectories-*.npz")
+    return sorted(files, key=lambda path: (-path.stat().st_size, path.name))
+
+
+def _name(data: bytes, members: Sequence[Member]) -> str:
+    """Return the name of a file: its trajectories and its hash."""
+    first, last = members[0].block, members[-1]
+    stop = last.block.first * ATOM + last.statistics.moments.count
+    digest = hashlib.sha256(data).hexdigest()[:HASH]
+    return f"trajectories-{first.first * ATOM}-{stop}-{digest}.npz"
+
+
+def _members(path: Path, digest: str, layout: Layout) -> list[Member]:
+    """Return what a file holds.
+
+    Raises
+    ------
+    ArchiveError
+        If it is damaged, or is not what its name says.
+    """
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise ArchiveError(f"it cannot be read: {error.strerror}") from error
+    if hashlib.sha256(data).hexdigest()[:HASH] != path.stem.rpartition("-")[2]:
+        raise ArchiveError("its checksum is wrong")
+    members = decode(data, digest, layout)
+    if not members or _name(data, members) != path.name:
+        raise ArchiveError("its name is wrong")
+    return members
+
+
+def read_blocks(folder: Path, digest: str, layout: Layout) -> Found:
+    """Return all statistics that a folder holds of a run."""
+    found = Found()
+    for path in block_files(folder):
+        try:
+            members = _members(path, digest, layout)
+        except ArchiveError as error:
+            found.damaged[path] = str(error)
+            continue
+        for block, statistics in members:
+            if statistics.moments.count < ATOM << block.level:
+                found.rests[block.place, statistics.moments.count] = statistics
+            elif not _overlaps(block, found.forest):  # two writers may have been at it
+                found.forest.take(block, statistics)
+    return found
+
+
+def _overlaps(block: Block, forest: Forest) -> bool:
+    """Tell whether some atoms of a block are in a forest."""
+    return any(block.first < b and a < block.stop for a, b in forest.ranges())
+
+
+def read_description(folder: Path) -> Description:
+    """Return what a checkpoint is a run of.
+
+    Raises
+    ------
+    CheckpointError
+        If there is none, or it is damaged.
+    """
+    if not is_checkpoint(folder):
+        raise CheckpointError(f"{folder} must be a checkpoint, but has no run.json")
+
+    def read(name: str) -> bytes:
+        return (folder / name).read_bytes()
+
+    try:
+        return from_files(read)
+    except (DescriptionError, OSError) as error:
+        raise CheckpointError(
+            f"{folder} must be a checkpoint, but its run.json or arrays.npz cannot be "
+            f"used: {error}; the simulate(...) call that made it can mend it"
+        ) from error
+
+
+def read_goal(folder: Path) -> Mapping[str, Any]:
+    """Return when the run of a folder should stop, as it was last asked for.
+
+    Raises
+    ------
+    CheckpointError
+        If that is missing or damaged.
+    """
+    try:
+        goal = json.loads((folder / "goal.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise CheckpointError(
+            f"{folder} must say in goal.json when to stop, but: {error}"
+        ) from error
+    if not isinstance(goal, dict):
+        raise CheckpointError(f"{folder / 'goal.json'} must hold a table, but does not")
+    return goal
+
+
+@dataclass
+class Checkpoint:
+    """A folder that a run writes its statistics to.
+
+    Attributes
+    ----------
+    folder : Path
+        Where it is.
+    description : Description
+        What is run.
+    found : Found
+        What was there at first.
+    """
+
+    folder: Path
+    description: Description
+    found: Found
+    _lock: IO[str] | None
+    _unsaved: Forest = field(default_factory=Forest)
+    _saved: int = 0
+    _next: float = 0.0
+    _failed: str = ""
+
+    @classmethod
+    def open(
+        cls,
+        folder: Path,
+        description: Description,
+        layout: Layout,
+        goal: Mapping[str, Any],
+    ) -> Checkpoint:
+        """Open a folder, or make it, and read what it holds.
+
+        Raises
+        ------
+        CheckpointError
+            If it belongs to another run, or another process is writing to it.
+        OSError
+            If it cannot be written.
+        """
+        folder.mkdir(parents=True, exist_ok=True)
+        if not folder.is_dir():
+            raise CheckpointError(f"`checkpoint` must be a folder, but is {folder}")
+        lock = _locked(folder)
+        _claim(folder, description)
+        text = json.dumps(goal, indent=2, allow_nan=False)
+        write_file(folder / "goal.json", f"{text}\n".encode())
+        for draft in folder.glob(".*.draft"):
+            draft.unlink(missing_ok=True)
+        found = read_blocks(folder, description.digest, layout)
+        for path, reason in found.damaged.items():
+            _put_aside(path, reason)
+        one = cls(folder, description, found, lock)
+        one._saved = found.forest.n_traj
+        one._next = time.monotonic() + SAVE_SECONDS
+        return one
+
+    def add(self, block: Block, statistics: Statistics) -> None:
+        """Keep a block; now and then, write what has gathered."""
+        self._unsaved.take(block, statistics)
+        share = self._unsaved.n_traj >= SAVE_SHARE * self._saved
+        if share and time.monotonic() >= self._next:
+            self.save()
+
+    def save(self) -> str:
+        """Write what is not on disk yet; return why that failed, or nothing."""
+        members = [Member(*member) for member in self._unsaved.members()]
+        if not members:
+            return self._failed
+        data = encode(self.description.digest, members)
+        try:
+            write_file(self.folder / _name(data, members), data)
+        except OSError as error:
+            self._note(error)
+            return self._failed
+        self._saved += self._unsaved.n_traj
+        self._unsaved, self._failed = Forest(), ""
+        self._next = time.monotonic() + SAVE_SECONDS
+        return ""
+
+    def _note(self, error: OSError) -> None:
+        """Say once that the disk refuses, and try again later."""
+        if not self._failed:
+            warnings.warn(
+                f"cannot write to {self.folder}: {error.strerror or error}; going on, "
+                f"and trying again every {RETRY_SECONDS:g} s",
+                CheckpointWarning,
+                stacklevel=2,
+            )
+        self._failed = error.strerror or str(error)
+        self._next = time.monotonic() + RETRY_SECONDS
+
+    def close(self) -> None:
+        """Let others write."""
+        if self._lock is not None:
+            self._lock.close()
+            self._lock = None
+
+
+def _locked(folder: Path) -> IO[str] | None:
+    """Return an open file that no other process has, or None where none can tell."""
+    if fcntl is None:
+        return None
+    file = (folder / ".lock").open("a")
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        file.close()
+        raise CheckpointError(
+            f"{folder} must be written by one process at a time, but another one is "
+            "running it now"
+        ) from None
+    except OSError:  # a file system without locks
+        pass
+    return file
+
+
+def _claim(folder: Path, description: Description) -> None:
+    """Write what is run, or compare it with what is there."""
+    if is_checkpoint(folder):
+        try:
+            theirs = read_description(folder)
+        except CheckpointError as error:
+            if not _belongs(folder, description.digest):
+                raise
+            warnings.warn(f"{error}; written anew", CheckpointWarning, stacklevel=4)
+        else:
+            if theirs.digest == description.digest:
+                return
+            found = differences(description, theirs)
+            raise CheckpointError(
+                f"{folder} must hold the same run, but it differs: "
+                + "; ".join(found[:8])
+                + (f"; and {len(found) - 8} more" if len(found) > 8 else "")
+            )
+    files = to_files(description)
+    for name in sorted(files, key=lambda name: name == "run.json"):  # which comes last
+        write_file(folder / name, files[name])
+
+
+def _belongs(folder: Path, digest: str) -> bool:
+    """Tell whether what a folder holds, if anything, is of this run."""
+    mark = bytes.fromhex(digest)
+    for path in block_files(folder):
+        with suppress(OSError):
+            if mark not in path.read_bytes():
+                return False
+    return True
+
+
+def _put_aside(path: Path, reason: str) -> None:
+    """Rename a damaged file and say so."""
+    aside = path.with_name(f"{path.name}.damaged")
+    with suppress(OSError):
+        os.replace(path, aside)
+    warnings.warn(
+        f"{path} cannot be used ({reason}); its trajectories are run again",
+        CheckpointWarning,
+        stacklevel=4,
+    )

@@ -1,0 +1,235 @@
+r"""When a run has seen enough: tolerances, looked at seldom and with reserve.
+
+A run that stops as soon as its error bar looks small stops too early, the more so the
+oftener it looks and the rarer its events are. Four things keep the error at its nominal
+size: a floor, looks at sizes that grow geometrically, an upper limit in place of the
+estimate of the variance, and an allowance for events that have not been seen.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from stochq.arrays import Floats
+from stochq.moments import Moments
+from stochq.schemes.lanes import ATOM
+
+__all__ = [
+    "Goal",
+    "Tolerance",
+    "Tolerances",
+    "as_goal",
+    "cautious_error",
+    "first_look",
+    "looks",
+]
+
+#: Standard errors of the variance that its upper limit lies above it.
+RESERVE = 2.0
+
+#: Square of the number of events that may have been missed where few were seen.
+UNSEEN = 3.0
+
+#: Atoms at the first look, a power of two of at least 4.
+FLOOR = 4
+
+
+@dataclass(frozen=True)
+class Tolerance:
+    r"""The standard error at which an observable is known well enough.
+
+    .. math:: \mathrm{mcse}_O(t) \le \mathrm{absolute}
+        + \mathrm{relative}\, \max_s |\bar O(s)| \quad\text{at every time } t
+
+    Parameters
+    ----------
+    absolute : float, default 0
+        In the observable's unit.
+    relative : float, default 0
+        In units of the largest mean over all times.
+
+    Raises
+    ------
+    ValueError
+        If one is negative or not finite, or both are 0.
+    """
+
+    absolute: float = 0.0
+    relative: float = 0.0
+
+    def __post_init__(self) -> None:
+        """Check both."""
+        for name in ("absolute", "relative"):
+            value = getattr(self, name)
+            number = isinstance(value, (int, float, np.number))
+            if not number or isinstance(value, bool) or not 0 <= value < np.inf:
+                raise ValueError(
+                    f"`{name}` of a Tolerance must be a finite number >= 0, "
+                    f"but is {value!r:.60}"
+                )
+            object.__setattr__(self, name, float(value))
+        if self.absolute == self.relative == 0:
+            raise ValueError(
+                "`tolerance` must be > 0, but is 0: no number of trajectories reaches it"
+            )
+
+
+#: One for all observables, or some by name; a number is an absolute tolerance.
+Tolerances: TypeAlias = float | Tolerance | Mapping[str, float | Tolerance]
+
+
+@dataclass(frozen=True)
+class Goal:
+    """What a run stops at; the first that is reached counts.
+
+    Attributes
+    ----------
+    n_traj : int or None
+        A number of trajectories.
+    tolerance : tuple of (Tolerance or None), or None
+        One for each observable; None: that observable does not matter.
+    max_time : float or None
+        Wall time [s].
+    """
+
+    n_traj: int | None = None
+    tolerance: tuple[Tolerance | None, ...] | None = None
+    max_time: float | None = None
+
+    def reached(self, moments: Moments, ranges: Floats, fixed: Any) -> bool:
+        """Tell whether every observable is known well enough."""
+        return self.tolerance is not None and self.ratio(moments, ranges, fixed) <= 1.0
+
+    def ratio(self, moments: Moments, ranges: Floats, fixed: Any) -> float:
+        """Return the largest error in units of its tolerance."""
+        if self.tolerance is None:
+            return np.inf
+        errors = cautious_error(moments, ranges, fixed)
+        scales = np.abs(moments.mean).max(axis=1)
+        worst = 0.0
+        for asked, error, scale in zip(self.tolerance, errors, scales, strict=True):
+            if asked is not None:
+                allowed = asked.absolute + asked.relative * scale
+                largest = float(error.max())
+                ratio = largest / allowed if allowed > 0 else np.inf
+                worst = max(worst, ratio if largest > 0 else 0.0)
+        return worst
+
+
+def _as_tolerance(value: Any, argument: str) -> Tolerance:
+    """Return a tolerance, absolute if it is a number."""
+    if isinstance(value, Tolerance):
+        return value
+    number = isinstance(value, (int, float, np.number)) and not isinstance(value, bool)
+    if not number or not 0 < value < np.inf:
+        raise ValueError(
+            f"`{argument}` must be a finite number > 0 or a Tolerance, "
+            f"but is {value!r:.60}"
+        )
+    return Tolerance(float(value))
+
+
+def as_goal(n_traj: Any, tolerance: Any, max_time: Any, names: Sequence[str]) -> Goal:
+    """Return the goal of a run, checked.
+
+    Raises
+    ------
+    ValueError
+        If there is none, one is out of range, or an observable is unknown.
+    """
+    if n_traj is None and tolerance is None and max_time is None:
+        raise ValueError(
+            "`n_traj`, `tolerance` or `max_time` must say when to stop, "
+            "but none is given"
+        )
+    if n_traj is not None:
+        whole = isinstance(n_traj, (int, np.integer)) and not isinstance(n_traj, bool)
+        if not whole or n_traj < 2:
+            raise ValueError(f"`n_traj` must be an integer >= 2, but is {n_traj!r:.60}")
+        n_traj = int(n_traj)
+    if max_time is not None:
+        number = isinstance(max_time, (int, float, np.number))
+        if not number or isinstance(max_time, bool) or not 0 < max_time < np.inf:
+            raise ValueError(
+                "`max_time` must be a finite number of seconds > 0, "
+                f"but is {max_time!r:.60}"
+            )
+        max_time = float(max_time)
+    return Goal(n_traj, _by_observable(tolerance, names), max_time)
+
+
+def _by_observable(
+    tolerance: Any, names: Sequence[str]
+) -> tuple[Tolerance | None, ...] | None:
+    """Return one tolerance for each observable."""
+    if tolerance is None:
+        return None
+    if not isinstance(tolerance, Mapping):
+        return (_as_tolerance(tolerance, "tolerance"),) * len(names)
+    unknown = [name for name in tolerance if name not in names]
+    if unknown or not tolerance:
+        raise ValueError(
+            f"`tolerance` must name observables among {list(names)}, "
+            f"but names {unknown or 'none'}"
+        )
+    return tuple(
+        _as_tolerance(tolerance[name], f"tolerance[{name!r}]")
+        if name in tolerance
+        else None
+        for name in names
+    )
+
+
+def cautious_error(moments: Moments, ranges: Floats, fixed: Any) -> Floats:
+    r"""Return an upper limit of the standard error of the mean, shape (O, T).
+
+    .. math:: \sigma^2 = \frac{s^2}{n} \Bigl(1 + 2 \sqrt{(\kappa - 1)/n}\Bigr)
+        + \frac{3 R^2}{n^2}
+
+    with the kurtosis kappa of the sample, so that the variance is taken two of its own
+    standard errors larger, and the range R of the observable: an event that moves a
+    trajectory by R and has not been seen in n of them may have a probability of 3/n.
+
+    Parameters
+    ----------
+    moments : Moments
+        Of the trajectories so far.
+    ranges : ndarray, shape (O,)
+        Largest minus smallest possible value; NaN: what was seen counts.
+    fixed : ndarray of bool, shape (O, T)
+        Where every trajectory has the same value, and the error is 0.
+    """
+    n = moments.count
+    seen = moments.high.max(axis=1) - moments.low.min(axis=1)
+    reach = np.where(np.isfinite(ranges), ranges, seen)[:, None]
+    doubt = np.where(moments.m2 > 0, moments.variance_doubt, 0.0)
+    variance = np.square(moments.mcse) * (1 + RESERVE * doubt)
+    error: Floats = np.sqrt(variance + UNSEEN * np.square(reach / n))
+    return np.where(fixed, 0.0, error)
+
+
+def looks(first: int) -> Iterator[int]:
+    """Yield numbers of atoms to look at: 4, 5, 6, 7, 8, 10, 12, 14, 16, 20, ...
+
+    They are multiples of large powers of two, so that tasks need not be cut up.
+
+    Parameters
+    ----------
+    first : int
+        The first one to yield is at least this.
+    """
+    quarter = FLOOR // 4
+    while True:
+        for count in (4, 5, 6, 7):
+            if count * quarter >= first:
+                yield count * quarter
+        quarter *= 2
+
+
+def first_look() -> int:
+    """Return the number of trajectories at the first look."""
+    return FLOOR * ATOM
