@@ -1,4 +1,4 @@
-r"""The mean state of an ensemble, and its distance to another without the bias of noise.
+r"""The mean state of an ensemble, and distances to it without the bias of noise.
 
 A plug-in distance is never zero: for a mean of n pure states
 :math:`E\,\|\bar\rho - \rho\|_2^2 = (1 - \mathrm{Tr}\,\rho^2) / n`. Two halves of the
@@ -65,14 +65,14 @@ class MeanState:
         whole = even.merge(odd)
         sums = [even, odd]
         with np.errstate(invalid="ignore", divide="ignore"):
-            halves = [frame.embed_matrices(s.total / s.count) for s in sums]
+            halves = [frame.embed_matrices(s.total / s.n_traj) for s in sums]
         return cls(
             times=times,
-            matrix=frame.embed_matrices(whole.total / whole.count),
+            matrix=frame.embed_matrices(whole.total / whole.n_traj),
             halves=np.array(halves),
-            n_traj=whole.count,
-            counts=(even.count, odd.count),
-            squares=whole.squares / whole.count,
+            n_traj=whole.n_traj,
+            counts=(even.n_traj, odd.n_traj),
+            squares=whole.squares / whole.n_traj,
         )
 
     @property

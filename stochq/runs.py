@@ -1,4 +1,4 @@
-"""What running atoms gives: values of single trajectories, and what was kept of them."""
+"""What running atoms gives: values of trajectories, and what was kept of them."""
 
 from __future__ import annotations
 
