@@ -33,7 +33,16 @@ if TYPE_CHECKING:
     from stochq.ensemble import Ensemble, simulate
     from stochq.envelopes import Sampled
     from stochq.errors import ModelError, SchemeMismatchError
+    from stochq.functions import (
+        EntanglementEntropy,
+        OrbitalEntropy,
+        Purity,
+        SquaredCorrelation,
+        SquaredModulus,
+    )
+    from stochq.histograms import Bins, Histogram
     from stochq.lowering import Dynamics, lower
+    from stochq.mean_state import MeanState
     from stochq.mlmc import MultilevelEstimate, simulate_mlmc
     from stochq.model import Model
     from stochq.orders import Convergence, convergence, order_table
@@ -87,6 +96,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Alternating",
     "Averaged",
+    "Bins",
     "ComplexWhiteNoise",
     "Convergence",
     "Correlation",
@@ -97,16 +107,19 @@ __all__ = [
     "Dissipator",
     "Dynamics",
     "Ensemble",
+    "EntanglementEntropy",
     "EulerMaruyama",
     "Exact",
     "FluctuationTest",
     "Heterodyne",
     "Heun",
+    "Histogram",
     "Homodyne",
     "Jump",
     "JumpRecords",
     "Kicks",
     "Magnus",
+    "MeanState",
     "Midpoint",
     "Milstein",
     "Model",
@@ -114,14 +127,18 @@ __all__ = [
     "MultilevelEstimate",
     "NoiseRecord",
     "Occupations",
+    "OrbitalEntropy",
     "Orbitals",
     "Platen",
     "Projections",
+    "Purity",
     "RandomOrder",
     "Reference",
     "Richardson",
     "Sampled",
     "SchemeMismatchError",
+    "SquaredCorrelation",
+    "SquaredModulus",
     "StepBias",
     "Strang",
     "Trajectory",
@@ -188,7 +205,16 @@ _HOMES = {
     "coupled": ("Difference", "StepBias", "simulate_difference", "step_bias"),
     "ensemble": ("Ensemble", "simulate"),
     "errors": ("ModelError", "SchemeMismatchError"),
+    "functions": (
+        "EntanglementEntropy",
+        "OrbitalEntropy",
+        "Purity",
+        "SquaredCorrelation",
+        "SquaredModulus",
+    ),
+    "histograms": ("Bins", "Histogram"),
     "lowering": ("Dynamics", "lower"),
+    "mean_state": ("MeanState",),
     "mlmc": ("MultilevelEstimate", "simulate_mlmc"),
     "model": ("Model",),
     "orders": ("Convergence", "convergence", "order_table"),

@@ -2,22 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import NamedTuple, Protocol
+from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
-import numpy.typing as npt
 
 from stochq.arrays import Floats, Ints
-from stochq.errors import SchemeMismatchError
+from stochq.frames import Frame
 from stochq.lowering import Dynamics
+from stochq.runs import Kept, Run, joined
 from stochq.schemes import Magnus, Richardson, Scheme
 from stochq.schemes.lanes import ATOM, Lanes, Tally, load, measure
 from stochq.schemes.large import SeriesSplitting
 from stochq.schemes.traits import Integrator, StepGrid, grid_for, refuse_monitors
+from stochq.state_sums import add_states, state_sums
 from stochq.states import DensityMatrix, State
 from stochq.structure import Linear, Quadratic, pack_linear, pack_quadratic
+from stochq.wanted import (
+    Raised,
+    Wanted,
+    check_functions,
+    evaluate,
+    failures_of,
+    refuse_unfit,
+)
 
 __all__ = [
     "Kept",
@@ -35,67 +43,8 @@ __all__ = [
 #: a Taylor series takes as many of them at a time as fit, those that are alike.
 WIDE_DIM, SERIES_DIM = 64, 1024
 
-
-class Kept(NamedTuple):
-    """The first jumps of consecutive trajectories, and how many there were in all.
-
-    One entry per jump of trajectory, time and channel; counts have the shape
-    (channels, n).
-    """
-
-    trajectory: Ints
-    time: Floats
-    channel: npt.NDArray[np.int32]
-    counts: Ints
-
-    @classmethod
-    def of(cls, tally: Tally) -> Kept:
-        """Return what a tally holds of the trajectories that count."""
-        size = min(tally.kept.size, tally.n_traj - tally.first)
-        mine = np.arange(tally.time.shape[1]) < tally.kept[:size, None]
-        return cls(
-            tally.first + np.nonzero(mine)[0],
-            tally.time[:size][mine],
-            tally.channel[:size][mine],
-            tally.counts[:, :size],
-        )
-
-    @classmethod
-    def joined(cls, parts: Sequence[Kept]) -> Kept:
-        """Return consecutive parts as one."""
-        columns = zip(*parts, strict=True)
-        return cls(*(np.concatenate(column, axis=-1) for column in columns))
-
-
-@dataclass(frozen=True)
-class Run:
-    """Values of every trajectory of some atoms.
-
-    Attributes
-    ----------
-    values : ndarray, shape (O, T, n)
-        Expectation values of n trajectories.
-    jumps : ndarray of int, shape (channels, T)
-        Jumps up to each time of all trajectories together, by operator.
-    norms : ndarray, shape (T, n)
-        <psi|psi> of n trajectories; 1 where jumps lower it, which is put back.
-    norm_defect : float
-        Largest |<psi|psi> - 1| where nothing lowers the norm.
-    residual : float
-        Largest |ln(S / u)| at a solved jump time.
-    kept : Kept or None
-        The jumps of single trajectories, if asked for.
-    signals : ndarray, shape (monitors, T - 1, n)
-        Integrals of dY over the intervals [sqrt(time)]; no monitors if not kept.
-    """
-
-    values: Floats
-    jumps: Ints
-    norms: Floats
-    norm_defect: float
-    residual: float
-    kept: Kept | None = None
-    signals: Floats = field(default_factory=lambda: np.zeros((0, 0, 0)))
+#: Expectation values, and nothing else.
+NOTHING = Wanted()
 
 
 class Source(Protocol):
@@ -131,8 +80,9 @@ class Plan:
     observables: int
     seed: int
     n_traj: int
-    keep_jumps: int = 0
-    keep_signals: bool = False
+    names: tuple[str, ...]
+    frame: Frame
+    wanted: Wanted = NOTHING
 
     @classmethod
     def of(
@@ -142,14 +92,17 @@ class Plan:
         scheme: Scheme,
         seed: int,
         n_traj: int,
-        keep_jumps: int = 0,
-        keep_signals: bool = False,
+        wanted: Wanted = NOTHING,
     ) -> Plan:
-        """Return the plan of a lowered model; what jumps take off norms is put back."""
+        """Return the plan of a lowered model; what jumps take off norms is put back.
+
+        Functions are tried on the initial states.
+        """
         integrator = scheme.prepare(dynamics, grid, seed)
+        frame, names = Frame.of(dynamics), _names(dynamics)
         dynamics = dynamics.carried
         conditioned = bool(dynamics.jumps or dynamics.monitors)
-        return cls(
+        plan = cls(
             state=dynamics.initial,
             integrator=integrator,
             forms=_forms(dynamics),
@@ -160,9 +113,13 @@ class Plan:
             observables=len(dynamics.observables),
             seed=seed,
             n_traj=n_traj,
-            keep_jumps=keep_jumps,
-            keep_signals=keep_signals,
+            names=(*names, *(name for name, _ in wanted.functions)),
+            frame=frame,
+            wanted=wanted,
         )
+        if wanted.functions:
+            check_functions(wanted.functions, frame, plan.load(np.arange(ATOM)))
+        return plan
 
     @property
     def size(self) -> int:
@@ -172,12 +129,14 @@ class Plan:
     @property
     def results(self) -> int:
         """Values of one trajectory."""
-        kept = self.monitors if self.keep_signals else 0
-        return (self.observables + kept) * (self.intervals + 1)
+        kept = self.monitors if self.wanted.signals else 0
+        curves = self.observables + len(self.wanted.functions) + kept
+        matrices = 2 * self.frame.side**2 * len(self.wanted.states)
+        return curves * (self.intervals + 1) + -(-matrices // ATOM)
 
     def load(self, numbers: Ints, width: int = ATOM) -> Lanes:
         """Return trajectories at their initial state, kets in groups of lanes."""
-        tally = Tally.of(self.channels, self.n_traj, numbers, self.keep_jumps)
+        tally = Tally.of(self.channels, self.n_traj, numbers, self.wanted.jumps)
         lanes = load(self.state, tally, self.seed, numbers, width)
         groups, _, _, breadth = lanes.x.shape
         lanes.signals = np.zeros((groups, self.monitors, breadth))
@@ -200,7 +159,7 @@ class Plan:
                 self._run(first, count - rest, together),
                 self._run(first + count - rest, rest, rest),
             )
-            return _joined(*runs)
+            return joined(*runs)
         return self._run(first, count, rest or together)
 
     def _together(self) -> int:
@@ -217,29 +176,52 @@ class Plan:
         # orbitals fill their lanes by themselves; kets fill up their last atom
         size = min(present, count * ATOM) if self.state.one_body else count * ATOM
         lanes = self.load(first * ATOM + np.arange(size), together * ATOM)
-        values = np.empty((self.observables, self.intervals + 1, size))
-        kept = self.monitors if self.keep_signals else 0
+        values = np.empty((len(self.names), self.intervals + 1, size))
+        kept = self.monitors if self.wanted.signals else 0
         signals = np.empty((kept, self.intervals, size))
         jumps = np.zeros((self.channels, self.intervals + 1), dtype=np.int64)
         norms = np.ones((self.intervals + 1, size))
+        raised: dict[int, Raised] = {}
+        sums = []
         for t in range(self.intervals + 1):
             if t:
                 self.integrator.advance(lanes, t - 1)
                 jumps[:, t] = lanes.tally.jumps
                 if kept:
                     signals[:, t - 1] = taken(lanes)
-            values[:, t], squares = self.measure(lanes)
+            values[: self.observables, t], squares = self.measure(lanes)
             if not self.normalize:
                 norms[t] = squares
+            if self.wanted.functions:
+                rows = values[self.observables :, t]
+                evaluate(self.wanted.functions, lanes, self.frame, t, rows, raised)
+            if t in self.wanted.states:
+                sums.append(add_states(lanes, self.frame, present, self.normalize))
+        values = values[..., :present]
+        failures, failed = failures_of(
+            values, self.names, first * ATOM, raised, self.observables
+        )
         return Run(
-            values[..., :present],
+            values,
             jumps,
             norms[:, :present],
             float(np.abs(norms - 1).max()),
             float(lanes.tally.residual[0]),
-            Kept.of(lanes.tally) if self.keep_jumps else None,
+            Kept.of(lanes.tally) if self.wanted.jumps else None,
             signals[..., :present],
+            failures,
+            failed,
+            state_sums(sums, present),
+            tuple(binning.of_run(values) for binning in self.wanted.bins),
         )
+
+
+def _names(dynamics: Dynamics) -> tuple[str, ...]:
+    """Return the names of what is measured; what is not the model's has numbers."""
+    names = tuple(dynamics.model.observables)
+    count = len(dynamics.observables)
+    same = len(names) == count
+    return names if same else tuple(f"observable {k}" for k in range(count))
 
 
 def _forms(dynamics: Dynamics) -> Quadratic | Linear:
@@ -256,19 +238,6 @@ def taken(lanes: Lanes) -> Floats:
     signals = np.moveaxis(seen, 1, 0).reshape(monitors, groups * width).copy()
     lanes.signals[:] = 0.0
     return signals
-
-
-def _joined(one: Run, other: Run) -> Run:
-    """Return the values of two runs, one after the other."""
-    return Run(
-        np.concatenate([one.values, other.values], axis=-1),
-        one.jumps + other.jumps,
-        np.concatenate([one.norms, other.norms], axis=-1),
-        max(one.norm_defect, other.norm_defect),
-        max(one.residual, other.residual),
-        Kept.joined([one.kept, other.kept]) if one.kept and other.kept else None,
-        np.concatenate([one.signals, other.signals], axis=-1),
-    )
 
 
 @dataclass(frozen=True)
@@ -305,13 +274,18 @@ class Stack:
             sum(w * run.values for w, run in zip(row, runs, strict=True))
             for row in self.weights
         ]
+        values = np.concatenate(rows)
+        names = self.plans[0].names * len(rows)
+        failures, failed = failures_of(values, names, first * ATOM)
         return Run(
-            np.concatenate(rows),
+            values,
             runs[0].jumps,
             sum(w * run.norms for w, run in zip(self.weights[0], runs, strict=True)),
             max(run.norm_defect for run in runs),
             max(run.residual for run in runs),
             signals=runs[0].signals,
+            failures=failures,
+            failed=failed,
         )
 
 
@@ -321,8 +295,7 @@ def plan_of(
     scheme: Scheme,
     seed: int,
     n_traj: int,
-    keep_jumps: int = 0,
-    keep_signals: bool = False,
+    wanted: Wanted = NOTHING,
 ) -> Source:
     """Return what runs a lowered model by a scheme.
 
@@ -331,18 +304,15 @@ def plan_of(
     Raises
     ------
     SchemeMismatchError
-        If the scheme cannot integrate this model, or jumps or signals are to be kept
-        that it does not have.
+        If the scheme cannot integrate this model, or something is wanted of single
+        trajectories that it does not have.
+    ModelError
+        If a function does not take the states of this model.
     """
+    refuse_unfit(wanted, scheme)
     if not isinstance(scheme, Richardson):
         grid = grid_for(scheme, times)
-        return Plan.of(dynamics, grid, scheme, seed, n_traj, keep_jumps, keep_signals)
-    if keep_jumps or keep_signals:
-        argument = "keep_jumps" if keep_jumps else "keep_signals"
-        raise SchemeMismatchError(
-            f"`{argument}` must go with a scheme that has single trajectories, but "
-            f"{scheme} extrapolates means; use Strang(dt=...)"
-        )
+        return Plan.of(dynamics, grid, scheme, seed, n_traj, wanted)
     refuse_monitors(scheme, dynamics)
     grid = grid_for(scheme, times)
     fine, coarse = coupled_plans(dynamics, grid, scheme.base, seed, n_traj)

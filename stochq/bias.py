@@ -24,7 +24,13 @@ from stochq.schemes import Alternating, Exact, Richardson, Scheme
 from stochq.schemes.traits import StepGrid, grid_for
 from stochq.structure import is_diagonal, spectrum_of
 
-__all__ = ["doubted_step_bias", "exact_means", "exact_step_bias", "observable_ranges"]
+__all__ = [
+    "doubted_step_bias",
+    "exact_means",
+    "exact_step_bias",
+    "observable_limits",
+    "observable_ranges",
+]
 
 #: Below this dimension the one-step map is stored as a d^2 x d^2 matrix.
 DENSE_DIM = 16
@@ -45,12 +51,14 @@ REBUILDING = 30
 
 def observable_ranges(dynamics: Dynamics) -> Floats:
     """Return the largest minus the smallest possible value of each observable (O,)."""
+    return np.array([high - low for low, high in observable_limits(dynamics)])
+
+
+def observable_limits(dynamics: Dynamics) -> list[tuple[float, float]]:
+    """Return the smallest and the largest possible value of each observable."""
     particles = dynamics.initial.columns
-    ranges = []
-    for observable in dynamics.observables:
-        values = spectrum_of(observable)
-        ranges.append(values[-particles:].sum() - values[:particles].sum())
-    return np.array(ranges)
+    spectra = [spectrum_of(observable) for observable in dynamics.observables]
+    return [(float(v[:particles].sum()), float(v[-particles:].sum())) for v in spectra]
 
 
 def _power(step: AveragedStep, dim: int, count: int) -> Map:

@@ -10,8 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from stochq.archive import ArchiveError, pack, unpack
-from stochq.atoms import Kept
 from stochq.moments import Moments
+from stochq.runs import Kept
 from stochq.schemes.lanes import ATOM
 from stochq.statistics import COVARIANCE_POINTS, Block, Statistics
 

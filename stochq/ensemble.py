@@ -30,6 +30,7 @@ from stochq.strata import collect_strata, strata_of
 from stochq.streams import Purpose, child_seed, stream_key
 from stochq.structure import commute
 from stochq.unravelings import Choice
+from stochq.wanted import Wanted
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -456,8 +457,8 @@ def simulate(
         strata = strata_of(dynamics, grid, n_traj)
         run = collect_strata(dynamics, grid, scheme, strata, seed, run_all)
     else:
-        keep = (keep_jumps or 0, keep_signals)
-        run = run_all(plan_of(dynamics, grid, scheme, seed, n_traj, *keep))
+        wanted = Wanted(keep_jumps or 0, keep_signals)
+        run = run_all(plan_of(dynamics, grid, scheme, seed, n_traj, wanted))
     return Ensemble(
         names=tuple(model.observables),
         times=grid,

@@ -87,7 +87,7 @@ def _run_block(source: Source, block: Block, start: int) -> Statistics:
             last = min(block.stop * ATOM, source.n_traj) - 1
             raise TrajectoryError.of(first, last, error) from error
         count = (block.first - start) * ATOM + run.values.shape[-1]
-        return Statistics.of(run, batch_size(count))
+        return Statistics.of(run, block, batch_size(count))
 
 
 def _largest(source: Source, atoms: int, jobs: int, seconds: float) -> int:

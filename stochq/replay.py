@@ -13,14 +13,15 @@ from stochq.arrays import Complexes, Floats, Ints, as_times, whole_number
 from stochq.atoms import Plan, taken
 from stochq.choice import default_scheme
 from stochq.errors import ModelError, SchemeMismatchError
+from stochq.frames import Frame
 from stochq.lowering import Dynamics, lower
 from stochq.model import Model
 from stochq.schemes import Scheme
 from stochq.schemes.lanes import ATOM, Lanes
 from stochq.schemes.traits import path_grid
-from stochq.states import DensityMatrix
 from stochq.streams import normals_at
 from stochq.unravelings import Choice
+from stochq.wanted import Wanted
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -183,17 +184,10 @@ def _jumps(lanes: Lanes, lane: int, count: int, numbers: Ints) -> npt.NDArray[An
     return jumps
 
 
-def _state(lanes: Lanes, lane: int, dynamics: Dynamics) -> Complexes:
+def _state(lanes: Lanes, lane: int, frame: Frame) -> Complexes:
     """Return the state of one trajectory in the model's whole basis."""
     x = lanes.x[0, 0] + 1j * lanes.x[0, 1]
-    if isinstance(carried := dynamics.carried.initial, DensityMatrix):
-        dim, rho = dynamics.model.dim, carried.matrix(x[:, lane])
-        matrix = np.zeros((dim, dim), dtype=np.complex128)
-        matrix[np.ix_(dynamics.basis, dynamics.basis)] = rho
-        return matrix
-    mine = x if dynamics.one_body else x[:, lane]
-    whole = np.zeros((dynamics.model.dim, *mine.shape[1:]), dtype=np.complex128)
-    whole[dynamics.basis] = mine
+    whole: Complexes = frame.embed((x if lanes.shared else x[:, lane])[None])[0]
     return whole
 
 
@@ -217,7 +211,7 @@ def replay(
             "only has means; use Strang(dt=...)"
         )
     grid = path_grid(scheme, times, path_dt)
-    plan = Plan.of(dynamics, grid, scheme, seed, index + 1, room)
+    plan = Plan.of(dynamics, grid, scheme, seed, index + 1, Wanted(room))
     if plan.state.one_body:
         numbers, lane = np.array([index], dtype=np.int64), 0
     else:
@@ -229,7 +223,7 @@ def replay(
             plan.integrator.advance(lanes, t - 1)
             signals.append(taken(lanes)[:, lane])
         found, squares = plan.measure(lanes)
-        states.append(_state(lanes, lane, dynamics))
+        states.append(_state(lanes, lane, plan.frame))
         values.append(found[:, lane])
         norms.append(float(squares[lane]))
     jumped = int(lanes.tally.counts[:, lane].sum())

@@ -15,10 +15,12 @@ from typing import NamedTuple
 import numpy as np
 
 from stochq.arrays import Floats, Ints
-from stochq.atoms import Kept, Run
 from stochq.jit import kernel
 from stochq.moments import Moments, batch_size, pairwise_means
+from stochq.runs import Kept, Run
 from stochq.schemes.lanes import ATOM
+from stochq.state_sums import StateSum
+from stochq.wanted import Failure, joined_failures
 
 __all__ = ["COVARIANCE_POINTS", "Block", "Forest", "Statistics", "blocks"]
 
@@ -50,6 +52,14 @@ class Statistics:
         Those that were kept.
     kept : Kept or None
         The jumps of single trajectories, if asked for.
+    states : (StateSum, StateSum) or None
+        Sums of states over the atoms of even and of odd number, if asked for.
+    counts : tuple of ndarray of int
+        How many values fall into the bins of each histogram.
+    failures : tuple of Failure
+        The first trajectories that have values which are not finite.
+    failed : int
+        How many there are.
     weight : float
         What a trajectory counts, at most, in the mean of all.
     """
@@ -64,10 +74,14 @@ class Statistics:
     residual: float
     signals: Floats
     kept: Kept | None = None
+    states: tuple[StateSum, StateSum] | None = None
+    counts: tuple[Ints, ...] = ()
+    failures: tuple[Failure, ...] = ()
+    failed: int = 0
     weight: float = 1.0
 
     @classmethod
-    def of(cls, run: Run, size: int) -> Statistics:
+    def of(cls, run: Run, block: Block, size: int) -> Statistics:
         """Return the statistics of a block, with batches of `size` trajectories."""
         count = run.values.shape[-1]
         size = min(size, _power_below(count))
@@ -83,6 +97,10 @@ class Statistics:
             residual=run.residual,
             signals=run.signals,
             kept=run.kept,
+            states=_halves(run.states, block.first) if run.states else None,
+            counts=run.counts,
+            failures=run.failures,
+            failed=run.failed,
         )
 
     @property
@@ -105,9 +123,14 @@ class Statistics:
             norm_defect=max(self.norm_defect, other.norm_defect),
             residual=max(self.residual, other.residual),
             signals=np.concatenate([self.signals, other.signals], axis=-1),
-            kept=Kept.joined([self.kept, other.kept])
-            if self.kept and other.kept
-            else None,
+            kept=_joined(self.kept, other.kept),
+            states=_added(self.states, other.states),
+            counts=tuple(
+                mine + theirs
+                for mine, theirs in zip(self.counts, other.counts, strict=True)
+            ),
+            failures=joined_failures(self.failures, other.failures),
+            failed=self.failed + other.failed,
         )
 
     def coarsened(self, size: int) -> Statistics:
@@ -120,6 +143,38 @@ class Statistics:
             return self
         batches = pairwise_means(self.batches, times)
         return replace(self, batches=batches, size=size)
+
+
+def _joined(one: Kept | None, other: Kept | None) -> Kept | None:
+    """Return the jumps of consecutive trajectories, if they were kept."""
+    return Kept.joined([one, other]) if one and other else None
+
+
+def _added(
+    one: tuple[StateSum, StateSum] | None, other: tuple[StateSum, StateSum] | None
+) -> tuple[StateSum, StateSum] | None:
+    """Return sums over the even and the odd atoms of both, if they were kept."""
+    if one is None or other is None:
+        return None
+    return one[0].merge(other[0]), one[1].merge(other[1])
+
+
+def _halves(
+    atoms: Sequence[StateSum], first: int
+) -> tuple[StateSum, StateSum]:
+    """Return sums over the atoms of even and of odd number, pairs first."""
+    halves = []
+    for parity in (0, 1):
+        sums = list(atoms[(parity - first) % 2 :: 2])
+        while len(sums) > 1:
+            sums = [a.merge(b) for a, b in zip(sums[0::2], sums[1::2], strict=True)]
+        halves.append(sums[0] if sums else _nothing(atoms[0]))
+    return halves[0], halves[1]
+
+
+def _nothing(like: StateSum) -> StateSum:
+    """Return the sum over no states."""
+    return StateSum(np.zeros_like(like.total), np.zeros_like(like.squares), 0)
 
 
 def _power_below(count: int) -> int:

@@ -43,6 +43,7 @@ from stochq.schemes.series import norm_bound, taylor_series
 from stochq.schemes.traits import grid_for
 from stochq.spaces import tls_lowering
 from stochq.structure import pack
+from stochq.wanted import Wanted
 
 EPS = np.finfo(float).eps
 TIMES = np.linspace(0, 4, 9)
@@ -103,7 +104,7 @@ def plan_by(method, model, times=TIMES, n_traj=128):
     """Return the plan that carries a model by one method, whatever it would get."""
     dynamics = lower(model)
     grid = grid_for(Exact(), times)
-    plan = Plan.of(dynamics, grid, Exact(), 3, n_traj, keep_jumps=500)
+    plan = Plan.of(dynamics, grid, Exact(), 3, n_traj, Wanted(jumps=500))
     parts = getattr(plan.integrator, "parts", plan.integrator)
     if method is Method.TAYLOR:
         series = taylor_series(dynamics, grid, False)
