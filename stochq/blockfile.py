@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -10,15 +11,19 @@ import numpy as np
 import numpy.typing as npt
 
 from stochq.archive import ArchiveError, pack, unpack
+from stochq.atoms import Plan, Source, Stack
 from stochq.moments import Moments
 from stochq.runs import Kept
 from stochq.schemes.lanes import ATOM
+from stochq.state_sums import StateSum
 from stochq.statistics import COVARIANCE_POINTS, Block, Statistics
+from stochq.wanted import Failure
 
 __all__ = ["Layout", "Member", "decode", "encode"]
 
 Arrays = dict[str, npt.NDArray[Any]]
 
+PARITIES = ("even", "odd")
 POWERS = ("mean", "m2", "m3", "m4", "low", "high")
 
 
@@ -31,13 +36,46 @@ class Member(NamedTuple):
 
 @dataclass(frozen=True)
 class Layout:
-    """The shapes of a run's statistics: O rows, T times, and how many of what else."""
+    """The shapes of a run's statistics.
+
+    Attributes
+    ----------
+    rows, times : int
+        Observables and functions, and output times.
+    channels, signals : int
+        Jump operators, and signals that are kept.
+    kept : bool
+        Whether jumps are kept.
+    states : (int, int)
+        Times at which states are summed up, and their dimension.
+    bins : tuple of (int, int)
+        Shape of the counts of each histogram.
+    """
 
     rows: int
     times: int
     channels: int
     signals: int
     kept: bool
+    states: tuple[int, int]
+    bins: tuple[tuple[int, int], ...]
+
+    @classmethod
+    def of(cls, source: Source) -> Layout:
+        """Return the layout of what a source gives."""
+        plan = source.plans[0] if isinstance(source, Stack) else source
+        if not isinstance(plan, Plan):
+            raise TypeError(f"a source must be a plan or a stack, but is {plan!r:.60}")
+        wanted = plan.wanted
+        return cls(
+            rows=len(plan.names),
+            times=plan.intervals + 1,
+            channels=plan.channels,
+            signals=plan.monitors if wanted.signals else 0,
+            kept=wanted.jumps > 0,
+            states=(len(wanted.states), plan.frame.side),
+            bins=tuple((len(b.times), b.n + 2) for b in wanted.bins),
+        )
 
 
 def encode(digest: str, members: Sequence[Member]) -> bytes:
@@ -68,6 +106,14 @@ def _arrays(statistics: Statistics) -> Arrays:
     if statistics.kept is not None:
         for name, array in statistics.kept._asdict().items():
             arrays[f"kept.{name}"] = array
+    for parity, half in zip(PARITIES, statistics.states or (), strict=False):
+        arrays[f"{parity}.total"] = half.total
+        arrays[f"{parity}.squares"] = half.squares
+        arrays[f"{parity}.count"] = np.array(half.n_traj)
+    for number, counts in enumerate(statistics.counts):
+        arrays[f"counts.{number}"] = counts
+    told = json.dumps([statistics.failed, statistics.failures])
+    arrays["failures"] = np.frombuffer(told.encode(), np.uint8)
     return arrays
 
 
@@ -114,6 +160,7 @@ def _statistics(
         return array
 
     float_, int_ = np.float64, np.int64
+    failures, failed = _failures(arrays.get(f"{prefix}failures"))
     largest = take("largest", float_, 2)
     return Statistics(
         moments=Moments(count, *(take(name, float_, *curve) for name in POWERS)),
@@ -126,6 +173,13 @@ def _statistics(
         residual=float(largest[1]),
         signals=take("signals", float_, *_signals(layout, count)),
         kept=_kept(arrays, prefix, take, layout, count) if layout.kept else None,
+        states=_states(take, layout) if layout.states[0] else None,
+        counts=tuple(
+            take(f"counts.{number}", int_, *shape)
+            for number, shape in enumerate(layout.bins)
+        ),
+        failures=failures,
+        failed=failed,
     )
 
 
@@ -145,3 +199,30 @@ def _kept(
         channel=take("kept.channel", np.int32, n),
         counts=take("kept.counts", np.int64, layout.channels, count),
     )
+
+
+def _states(take: Any, layout: Layout) -> tuple[StateSum, StateSum]:
+    """Return the sums of states over atoms of even and of odd number."""
+    times, side = layout.states
+    even, odd = (
+        StateSum(
+            take(f"{parity}.total", np.complex128, times, side, side),
+            take(f"{parity}.squares", np.float64, times),
+            int(take(f"{parity}.count", np.int64)),
+        )
+        for parity in PARITIES
+    )
+    return even, odd
+
+
+def _failures(told: Any) -> tuple[tuple[Failure, ...], int]:
+    """Return what is told of trajectories that failed, and their number."""
+    try:
+        failed, failures = json.loads(bytes(told).decode())
+        found = tuple(
+            Failure(int(number), str(what), int(time), str(message))
+            for number, what, time, message in failures
+        )
+        return found, int(failed)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise ArchiveError("its failures do not fit") from error
