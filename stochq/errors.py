@@ -3,7 +3,7 @@
 All are `ValueError` with a message of the form "`x` must ..., but is ...".
 """
 
-__all__ = ["ModelError", "SchemeMismatchError"]
+__all__ = ["DescriptionError", "ModelError", "SchemeMismatchError"]
 
 
 class ModelError(ValueError):
@@ -12,3 +12,7 @@ class ModelError(ValueError):
 
 class SchemeMismatchError(ValueError):
     """The scheme or unraveling cannot integrate this model."""
+
+
+class DescriptionError(ValueError):
+    """What was written down about a run is damaged, or cannot be run from it alone."""

@@ -23,7 +23,7 @@ LAYERS = [
     {"model"},
     {"spaces", "unravelings", "streams", "lowering", "references"},
     {"schemes"},
-    {"averages"},
+    {"averages", "descriptions"},
     {"bias"},
     {"moments", "records", "signals"},
     {"counting"},
