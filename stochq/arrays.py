@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -25,7 +26,9 @@ __all__ = [
     "is_hermitian",
     "positive_rate",
     "read_only",
+    "restore",
     "scaled",
+    "state_of",
     "summed",
     "whole_number",
 ]
@@ -45,6 +48,36 @@ def read_only(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
     """Mark `array` read-only and return it: models do not change after validation."""
     array.setflags(write=False)
     return array
+
+
+def state_of(instance: Any) -> dict[str, Any]:
+    """Return what pickle and copy may take along: mapping proxies as dictionaries."""
+    return {
+        name: dict(value) if isinstance(value, MappingProxyType) else value
+        for name, value in vars(instance).items()
+    }
+
+
+def restore(instance: Any, state: Mapping[str, Any]) -> None:
+    """Fill a frozen instance from its state, and make it read-only again."""
+    for name, value in state.items():
+        object.__setattr__(instance, name, _frozen(value))
+
+
+def _frozen(value: Any) -> Any:
+    """Return a value with its arrays read-only and its dictionaries behind proxies."""
+    if isinstance(value, np.ndarray):
+        return read_only(value)
+    if sp.issparse(value):
+        rows: Any = value
+        for part in (rows.data, rows.indices, rows.indptr):
+            read_only(part)
+        return value
+    if isinstance(value, tuple):
+        return tuple(map(_frozen, value))
+    if isinstance(value, dict):
+        return MappingProxyType({k: _frozen(v) for k, v in value.items()})
+    return value
 
 
 def _raw_matrix(value: Any, name: str) -> Operator:

@@ -21,6 +21,7 @@ from stochq.arrays import (
     is_hermitian,
     positive_rate,
     read_only,
+    restore,
     scaled,
 )
 from stochq.envelopes import Envelope, as_envelope, as_envelopes, evaluate
@@ -120,6 +121,8 @@ class WhiteNoise:
     correlations: Floats | None
     strengths: tuple[Envelope | None, ...]
     name: str
+
+    __setstate__ = restore
 
     def __init__(
         self,
@@ -236,6 +239,8 @@ class ComplexWhiteNoise:
     strength: Envelope | None
     name: str
 
+    __setstate__ = restore
+
     def __init__(
         self,
         operator: Any,
@@ -309,6 +314,8 @@ class Dissipator:
     rate: float
     name: str
     strength: Envelope | None
+
+    __setstate__ = restore
 
     def __init__(
         self,

@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from scipy.interpolate import make_interp_spline
 
-from stochq.arrays import Floats, Ints, as_array, as_times, read_only
+from stochq.arrays import Floats, Ints, as_array, as_times, read_only, restore
 from stochq.errors import ModelError
 
 __all__ = [
@@ -57,6 +57,8 @@ class Sampled:
     values: Floats
     order: int = 3
     _spline: Any = field(init=False, repr=False)
+
+    __setstate__ = restore
 
     def __post_init__(self) -> None:
         """Check the samples and fit the spline."""

@@ -3,9 +3,13 @@
 All but the last are `ValueError` with a message of the form "`x` must ..., but is ...".
 """
 
+<<<<<<< HEAD
 from __future__ import annotations
 
 __all__ = ["ModelError", "SchemeMismatchError", "TrajectoryError"]
+=======
+__all__ = ["DescriptionError", "ModelError", "SchemeMismatchError"]
+>>>>>>> describe
 
 
 class ModelError(ValueError):
@@ -16,6 +20,7 @@ class SchemeMismatchError(ValueError):
     """The scheme or unraveling cannot integrate this model."""
 
 
+<<<<<<< HEAD
 class TrajectoryError(RuntimeError):
     """Some trajectories of a run cannot be integrated.
 
@@ -39,3 +44,7 @@ class TrajectoryError(RuntimeError):
     def __str__(self) -> str:
         """Return the message alone."""
         return str(self.args[0])
+=======
+class DescriptionError(ValueError):
+    """What was written down about a run is damaged, or cannot be run from it alone."""
+>>>>>>> describe

@@ -18,6 +18,8 @@ from stochq.arrays import (
     hermitian_defect,
     is_hermitian,
     positive_rate,
+    restore,
+    state_of,
 )
 from stochq.channels import ComplexWhiteNoise, Dissipator, Noise, WhiteNoise
 from stochq.envelopes import Envelope, evaluate
@@ -169,6 +171,9 @@ Occupations
     name: str = "model"
     drives: Sequence[tuple[Any, Envelope]] = ()
     calculus: Calculus = "stratonovich"
+
+    __getstate__ = state_of
+    __setstate__ = restore
 
     def __post_init__(self) -> None:
         """Validate every part against the dimension of the initial state."""

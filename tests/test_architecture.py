@@ -23,7 +23,7 @@ LAYERS = [
     {"model"},
     {"spaces", "unravelings", "streams", "lowering", "references"},
     {"schemes"},
-    {"averages", "frames"},
+    {"averages", "descriptions", "frames"},
     {"bias", "state_sums", "wanted"},
     {"mean_state", "moments", "records", "runs", "signals"},
     {"counting"},

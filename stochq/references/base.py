@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from stochq.arrays import Floats, as_times, positive_rate, read_only
+from stochq.arrays import Floats, as_times, positive_rate, read_only, restore, state_of
 from stochq.errors import ModelError
 
 if TYPE_CHECKING:
@@ -79,6 +79,9 @@ class Reference:
     error: float = 0.0
     method: str = "given"
     sensitivity: Mapping[str, Floats] = field(default_factory=dict)
+
+    __getstate__ = state_of
+    __setstate__ = restore
 
     def __post_init__(self) -> None:
         """Check that every part fits the others."""

@@ -8,7 +8,14 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from stochq.arrays import HERMITIAN_TOLERANCE, Complexes, Floats, Ints, read_only
+from stochq.arrays import (
+    HERMITIAN_TOLERANCE,
+    Complexes,
+    Floats,
+    Ints,
+    read_only,
+    restore,
+)
 from stochq.errors import ModelError
 from stochq.states.orbitals import Occupations, Orbitals
 
@@ -37,6 +44,7 @@ class Kets:
     vectors: Complexes
     stays: Floats | None = None
     one_body: ClassVar[bool] = False
+    __setstate__ = restore
 
     @property
     def dim(self) -> int:

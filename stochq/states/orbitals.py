@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from stochq.arrays import Complexes, Floats, Ints, read_only
+from stochq.arrays import Complexes, Floats, Ints, read_only, restore
 from stochq.errors import ModelError
 
 __all__ = ["Occupations", "Orbitals"]
@@ -37,6 +37,8 @@ class Orbitals:
 
     matrix: Complexes
     one_body: ClassVar[bool] = True
+
+    __setstate__ = restore
 
     def __post_init__(self) -> None:
         """Check that U is an isometry."""
