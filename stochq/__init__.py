@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from stochq.advisor import UnravelingComparison, compare_unravelings
     from stochq.channels import ComplexWhiteNoise, Dissipator, WhiteNoise
+    from stochq.checkpoint import CheckpointError, CheckpointWarning
     from stochq.choice import default_scheme, explain_scheme
     from stochq.counting import (
         Correlation,
@@ -30,9 +31,14 @@ if TYPE_CHECKING:
         simulate_difference,
         step_bias,
     )
-    from stochq.ensemble import Ensemble, simulate
+    from stochq.ensemble import Ensemble
     from stochq.envelopes import Sampled
-    from stochq.errors import ModelError, SchemeMismatchError
+    from stochq.errors import (
+        ModelError,
+        ResourceError,
+        SchemeMismatchError,
+        TrajectoryError,
+    )
     from stochq.functions import (
         EntanglementEntropy,
         OrbitalEntropy,
@@ -41,6 +47,7 @@ if TYPE_CHECKING:
         SquaredModulus,
     )
     from stochq.histograms import Bins, Histogram
+    from stochq.interrupts import Interrupted, Terminated
     from stochq.lowering import Dynamics, lower
     from stochq.mean_state import MeanState
     from stochq.mlmc import MultilevelEstimate, simulate_mlmc
@@ -81,7 +88,9 @@ if TYPE_CHECKING:
         Strang,
         TwoPoint,
     )
+    from stochq.simulation import FailureWarning, simulate
     from stochq.states import Occupations, Orbitals
+    from stochq.stopping import Tolerance
     from stochq.unravelings import (
         Averaged,
         Heterodyne,
@@ -97,6 +106,8 @@ __all__ = [
     "Alternating",
     "Averaged",
     "Bins",
+    "CheckpointError",
+    "CheckpointWarning",
     "ComplexWhiteNoise",
     "Convergence",
     "Correlation",
@@ -110,11 +121,13 @@ __all__ = [
     "EntanglementEntropy",
     "EulerMaruyama",
     "Exact",
+    "FailureWarning",
     "FluctuationTest",
     "Heterodyne",
     "Heun",
     "Histogram",
     "Homodyne",
+    "Interrupted",
     "Jump",
     "JumpRecords",
     "Kicks",
@@ -134,6 +147,7 @@ __all__ = [
     "Purity",
     "RandomOrder",
     "Reference",
+    "ResourceError",
     "Richardson",
     "Sampled",
     "SchemeMismatchError",
@@ -141,7 +155,10 @@ __all__ = [
     "SquaredModulus",
     "StepBias",
     "Strang",
+    "Terminated",
+    "Tolerance",
     "Trajectory",
+    "TrajectoryError",
     "TwoPoint",
     "UnitaryNoise",
     "UnravelingComparison",
@@ -203,8 +220,8 @@ _HOMES = {
         "waiting_times",
     ),
     "coupled": ("Difference", "StepBias", "simulate_difference", "step_bias"),
-    "ensemble": ("Ensemble", "simulate"),
-    "errors": ("ModelError", "SchemeMismatchError"),
+    "ensemble": ("Ensemble",),
+    "errors": ("ModelError", "ResourceError", "SchemeMismatchError", "TrajectoryError"),
     "functions": (
         "EntanglementEntropy",
         "OrbitalEntropy",
@@ -254,7 +271,11 @@ _HOMES = {
         "TwoPoint",
     ),
     "envelopes": ("Sampled",),
+    "checkpoint": ("CheckpointError", "CheckpointWarning"),
+    "interrupts": ("Interrupted", "Terminated"),
+    "simulation": ("FailureWarning", "simulate"),
     "states": ("Occupations", "Orbitals"),
+    "stopping": ("Tolerance",),
     "unravelings": (
         "Averaged",
         "Heterodyne",

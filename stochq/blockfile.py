@@ -19,7 +19,7 @@ from stochq.state_sums import StateSum
 from stochq.statistics import COVARIANCE_POINTS, Block, Statistics
 from stochq.wanted import Failure
 
-__all__ = ["Layout", "Member", "decode", "encode"]
+__all__ = ["Layout", "Member", "decode", "encode", "index_of"]
 
 Arrays = dict[str, npt.NDArray[Any]]
 
@@ -126,29 +126,41 @@ def decode(data: bytes, digest: str, layout: Layout) -> list[Member]:
         If the bytes are damaged, belong to another run, or do not fit together.
     """
     arrays = unpack(data)
+    members = []
+    for number, (level, place, count, size) in enumerate(index_of(arrays, digest)):
+        statistics = _statistics(arrays, f"{number}/", count, size, layout)
+        members.append(Member(Block(level, place), statistics))
+    return members
+
+
+def index_of(arrays: Arrays, digest: str) -> list[list[int]]:
+    """Return level, place, number of trajectories and batch size of every block.
+
+    Raises
+    ------
+    ArchiveError
+        If they do not fit together, or belong to another run.
+    """
     if arrays.get("run", np.zeros(0)).tobytes() != bytes.fromhex(digest):
         raise ArchiveError("it belongs to another run")
     index = arrays.get("blocks", np.zeros(0))
     if index.dtype != np.int64 or index.ndim != 2 or index.shape[1] != 4:
         raise ArchiveError("its index is damaged")
-    members = []
-    for number, (level, place, count, size) in enumerate(index.tolist()):
-        if not (0 <= level < 48 and 0 <= place < 2**62 >> level):
+    found: list[list[int]] = index.tolist()
+    for level, place, count, size in found:
+        placed = 0 <= level < 48 and 0 <= place < 2**54 >> level
+        full = placed and count == ATOM << level
+        if not placed or not (full or (level == 0 and 1 <= count < ATOM)):
             raise ArchiveError("its index is damaged")
-        block = Block(level, place)
-        statistics = _statistics(arrays, f"{number}/", count, size, layout)
-        if count > ATOM << level or (count < ATOM << level and level):
+        if not 1 <= size <= count or size & (size - 1):
             raise ArchiveError("its index is damaged")
-        members.append(Member(block, statistics))
-    return members
+    return found
 
 
 def _statistics(
     arrays: Arrays, prefix: str, count: int, size: int, layout: Layout
 ) -> Statistics:
     """Return the statistics of one block, checked for shapes and types."""
-    if count < 1 or not 1 <= size <= count or size & (size - 1):
-        raise ArchiveError("its index is damaged")
     curve = (layout.rows, layout.times)
     points = layout.rows * layout.times
     points = points if points <= COVARIANCE_POINTS else 0
@@ -188,9 +200,7 @@ def _signals(layout: Layout, count: int) -> tuple[int, int, int]:
     return layout.signals, layout.times - 1, count
 
 
-def _kept(
-    arrays: Arrays, prefix: str, take: Any, layout: Layout, count: int
-) -> Kept:
+def _kept(arrays: Arrays, prefix: str, take: Any, layout: Layout, count: int) -> Kept:
     """Return the jumps that were kept."""
     n = arrays.get(f"{prefix}kept.time", np.zeros(0)).size
     return Kept(

@@ -15,25 +15,19 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import time
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
-from stochq.archive import ArchiveError
-from stochq.blockfile import Layout, Member, decode, encode
-from stochq.descriptions import (
-    Description,
-    DescriptionError,
-    differences,
-    from_files,
-    to_files,
-)
+from stochq.archive import ArchiveError, unpack
+from stochq.blockfile import Layout, Member, decode, encode, index_of
+from stochq.descriptions import Description, differences, from_files, to_files
 from stochq.disk import write_file
+from stochq.errors import DescriptionError
 from stochq.schemes.lanes import ATOM
 from stochq.statistics import Block, Forest, Statistics
 
@@ -47,11 +41,13 @@ __all__ = [
     "CheckpointError",
     "CheckpointWarning",
     "Found",
+    "block_files",
     "is_checkpoint",
-    "merge_checkpoints",
     "read_blocks",
     "read_description",
     "read_goal",
+    "trajectories_in",
+    "write_goal",
 ]
 
 #: What is not yet on disk is at most what these seconds, or this part of all, took.
@@ -91,11 +87,11 @@ class Found:
     damaged: dict[Path, str] = field(default_factory=dict)
 
     def upto(self, n_traj: int | None) -> Forest:
-        """Return the forest, with the last atom of n_traj trajectories if it is there."""
+        """Return the forest, with the last atom of n_traj trajectories if there."""
         if n_traj is not None:
             block = Block(0, n_traj // ATOM)
             rest = self.rests.get((block.place, n_traj % ATOM))
-            self.forest.rest = rest and (block, rest)
+            self.forest.rest = None if rest is None else (block, rest)
         return self.forest
 
 
@@ -118,6 +114,38 @@ def _name(data: bytes, members: Sequence[Member]) -> str:
     return f"trajectories-{first.first * ATOM}-{stop}-{digest}.npz"
 
 
+def _checked(path: Path) -> bytes:
+    """Return the bytes of a file whose checksum is right.
+
+    Raises
+    ------
+    ArchiveError
+        If it is not, or the file cannot be read.
+    """
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise ArchiveError(f"it cannot be read: {error.strerror}") from error
+    if hashlib.sha256(data).hexdigest()[:HASH] != path.stem.rpartition("-")[2]:
+        raise ArchiveError("its checksum is wrong")
+    return data
+
+
+def trajectories_in(path: Path, digest: str) -> list[tuple[int, int]]:
+    """Return the trajectories that a file of a run holds: first and stop of each block.
+
+    Raises
+    ------
+    ArchiveError
+        If it is damaged or belongs to another run.
+    """
+    found = []
+    for level, place, count, _ in index_of(unpack(_checked(path)), digest):
+        first = Block(level, place).first * ATOM
+        found.append((first, first + count))
+    return found
+
+
 def _members(path: Path, digest: str, layout: Layout) -> list[Member]:
     """Return what a file holds.
 
@@ -126,12 +154,7 @@ def _members(path: Path, digest: str, layout: Layout) -> list[Member]:
     ArchiveError
         If it is damaged, or is not what its name says.
     """
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise ArchiveError(f"it cannot be read: {error.strerror}") from error
-    if hashlib.sha256(data).hexdigest()[:HASH] != path.stem.rpartition("-")[2]:
-        raise ArchiveError("its checksum is wrong")
+    data = _checked(path)
     members = decode(data, digest, layout)
     if not members or _name(data, members) != path.name:
         raise ArchiveError("its name is wrong")
@@ -202,6 +225,12 @@ def read_goal(folder: Path) -> Mapping[str, Any]:
     return goal
 
 
+def write_goal(folder: Path, goal: Mapping[str, Any]) -> None:
+    """Write when a run should stop."""
+    text = json.dumps(goal, indent=2, allow_nan=False)
+    write_file(folder / "goal.json", f"{text}\n".encode())
+
+
 @dataclass
 class Checkpoint:
     """A folder that a run writes its statistics to.
@@ -247,8 +276,7 @@ class Checkpoint:
             raise CheckpointError(f"`checkpoint` must be a folder, but is {folder}")
         lock = _locked(folder)
         _claim(folder, description)
-        text = json.dumps(goal, indent=2, allow_nan=False)
-        write_file(folder / "goal.json", f"{text}\n".encode())
+        write_goal(folder, goal)
         for draft in folder.glob(".*.draft"):
             draft.unlink(missing_ok=True)
         found = read_blocks(folder, description.digest, layout)
@@ -356,7 +384,7 @@ def _put_aside(path: Path, reason: str) -> None:
     """Rename a damaged file and say so."""
     aside = path.with_name(f"{path.name}.damaged")
     with suppress(OSError):
-        os.replace(path, aside)
+        path.replace(aside)
     warnings.warn(
         f"{path} cannot be used ({reason}); its trajectories are run again",
         CheckpointWarning,

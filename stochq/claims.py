@@ -16,9 +16,10 @@ from zlib import crc32
 
 import numpy as np
 
-from stochq.ensemble import Ensemble, simulate
+from stochq.ensemble import Ensemble
 from stochq.model import Model
 from stochq.references import Reference
+from stochq.simulation import simulate
 from stochq.unravelings import Choice
 from stochq.verdict import Verdict, verify
 
@@ -273,7 +274,7 @@ def check_claim(
     *,
     profile: Profile = "quick",
     seed: int = 1,
-    n_jobs: int = 1,
+    n_jobs: int | None = None,
     alpha: float = FAMILY_ALPHA,
     progress: bool | None = None,
 ) -> Result:

@@ -167,9 +167,9 @@ def _studied(
 
 def _sampling(study: Convergence, times: Any, model: Any, how: Any) -> pd.DataFrame:
     """Return the error of means against n_traj, at the smallest step of a study."""
-    from stochq.ensemble import simulate
     from stochq.orders import sampling_frame
     from stochq.references import master_equation
+    from stochq.simulation import simulate
 
     given: Any = study.scheme
     scheme = replace(given, dt=float(study.dts[-1]))

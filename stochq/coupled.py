@@ -99,7 +99,9 @@ def _pair(value: Any, argument: str) -> tuple[Any, Any]:
     return value, value
 
 
-def _difference(plans: tuple[Plan, Plan], n_jobs: int, progress: bool | None) -> Any:
+def _difference(
+    plans: tuple[Plan, Plan], n_jobs: int | None, progress: bool | None
+) -> Any:
     """Return the moments of first, second and first - second, stacked."""
     rows = np.array([[1.0, 0.0], [0.0, 1.0], [1.0, -1.0]])
     return collect(Stack(plans, rows), n_jobs=n_jobs, progress=progress).moments
@@ -115,7 +117,7 @@ def simulate_difference(
     scheme: Any,
     unraveling: Any = None,
     path_dt: float | None = None,
-    n_jobs: int = 1,
+    n_jobs: int | None = None,
     progress: bool | None = None,
 ) -> Difference:
     """Run two models, or two schemes, on the same Brownian paths and jump clocks.
@@ -247,7 +249,7 @@ def coupled_step_bias(
     *,
     n_traj: int,
     seed: int,
-    n_jobs: int = 1,
+    n_jobs: int | None = None,
     progress: bool | None = None,
 ) -> tuple[Floats, Floats]:
     r"""Estimate a step bias from steps h and h/2 on common Brownian paths.
@@ -290,7 +292,7 @@ def step_bias(
     unraveling: Mapping[str, Choice] | None = None,
     n_traj: int = 2048,
     seed: int = 0,
-    n_jobs: int = 1,
+    n_jobs: int | None = None,
     progress: bool | None = None,
 ) -> StepBias:
     """Return what a scheme's means are wrong by because its step is not zero.

@@ -3,13 +3,15 @@
 All but the last are `ValueError` with a message of the form "`x` must ..., but is ...".
 """
 
-<<<<<<< HEAD
 from __future__ import annotations
 
-__all__ = ["ModelError", "SchemeMismatchError", "TrajectoryError"]
-=======
-__all__ = ["DescriptionError", "ModelError", "SchemeMismatchError"]
->>>>>>> describe
+__all__ = [
+    "DescriptionError",
+    "ModelError",
+    "ResourceError",
+    "SchemeMismatchError",
+    "TrajectoryError",
+]
 
 
 class ModelError(ValueError):
@@ -20,7 +22,14 @@ class SchemeMismatchError(ValueError):
     """The scheme or unraveling cannot integrate this model."""
 
 
-<<<<<<< HEAD
+class DescriptionError(ValueError):
+    """What was written down about a run is damaged, or cannot be run from it alone."""
+
+
+class ResourceError(ValueError):
+    """A run takes more memory or disk than there is."""
+
+
 class TrajectoryError(RuntimeError):
     """Some trajectories of a run cannot be integrated.
 
@@ -44,7 +53,3 @@ class TrajectoryError(RuntimeError):
     def __str__(self) -> str:
         """Return the message alone."""
         return str(self.args[0])
-=======
-class DescriptionError(ValueError):
-    """What was written down about a run is damaged, or cannot be run from it alone."""
->>>>>>> describe

@@ -11,11 +11,12 @@ from scipy.stats import chi2
 from stochq.arrays import Floats
 from stochq.captions import probability
 from stochq.claims import Case, Finding, Reading
-from stochq.ensemble import Ensemble, simulate
+from stochq.ensemble import Ensemble
 from stochq.files import write_figure, write_json, write_table
 from stochq.plots import plot_findings
 from stochq.references import Reference, master_equation
 from stochq.runfile import RunFile
+from stochq.simulation import simulate
 from stochq.tables import verdict_record
 from stochq.verdict import Verdict, verify
 
@@ -86,7 +87,7 @@ def _band(batches: Floats) -> Floats:
 
 
 def execute_run(
-    run: RunFile, out: Path, n_jobs: int = 1, progress: bool | None = None
+    run: RunFile, out: Path, n_jobs: int | None = None, progress: bool | None = None
 ) -> Verdict:
     """Simulate, average, judge, and write everything into a folder.
 

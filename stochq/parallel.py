@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import time
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
@@ -162,23 +163,26 @@ def run_blocks(
     left = stop - first
     jobs = joblib.effective_n_jobs(workers.n_jobs)
     largest = workers.batch or _largest(source, left, jobs, seconds)
-    pieces = list(_pieces(source, first, stop, largest))
-    if jobs == 1 or len(pieces) < 2 or seconds * left < SHORT_SECONDS:
+    pieces = _pieces(source, first, stop, largest)
+    if jobs == 1 or left < 2 or seconds * left < SHORT_SECONDS:
         for block in pieces:
             if workers.stopped():
                 return
             yield block, _run_block(source, block, start)
         return
-    tasks = (
-        delayed(_run_block)(source, block, start)
-        for block in pieces
-        if not workers.stopped()
-    )
+    started: deque[Block] = deque()
+
+    def tasks() -> Iterator[Any]:
+        for block in pieces:  # there may be no end of them
+            if workers.stopped():
+                return
+            started.append(block)
+            yield delayed(_run_block)(source, block, start)
+
     slow = seconds * left > PROCESS_SECONDS * jobs
     processes = slow and getattr(source, "calls_python", False)
-    results = _parallel(tasks, workers.n_jobs, processes)
-    for part, block in zip(results, pieces, strict=False):  # fewer where stopped
-        yield block, part
+    for part in _parallel(tasks(), workers.n_jobs, processes):
+        yield started.popleft(), part
 
 
 def collect(

@@ -16,29 +16,16 @@ from stochq.checkpoint import Checkpoint
 from stochq.interrupts import Asked
 from stochq.parallel import DIVERGENCE, Workers, run_blocks
 from stochq.schemes.lanes import ATOM
-from stochq.statistics import Forest
+from stochq.shards import Span
+from stochq.statistics import Block, Forest, Statistics
 from stochq.stopping import Goal, looks
 
-__all__ = ["Reason", "Rounds", "Span", "run_rounds"]
+__all__ = ["Reason", "Rounds", "run_rounds"]
 
 Reason = Literal["n_traj", "tolerance", "max_time", "not finite", "signal"]
 
 #: Seconds between updates of the error beside the progress bar.
 SHOW_SECONDS = 2.0
-
-
-@dataclass(frozen=True)
-class Span:
-    """The atoms that a run may have: all, or those of a shard.
-
-    Attributes
-    ----------
-    first, stop : int
-        Its first atom, and the one after its last.
-    """
-
-    first: int
-    stop: int
 
 
 @dataclass(frozen=True)
@@ -110,31 +97,38 @@ def run_rounds(
     def stopped() -> bool:
         return asked() or time.monotonic() >= end
 
-    workers = replace(workers, stopped=stopped)
-    first = rounds.span.first
+    workers, first = replace(workers, stopped=stopped), rounds.span.first
     present = max((stop for _, stop in forest.ranges()), default=first)
     with _bar(forest, rounds) as bar:
         shown = _Shown(bar, rounds)
         for target in rounds.targets(present):
-            for begin, stop in forest.missing(first, target):
-                for found in run_blocks(source, begin, stop, workers, start=first):
-                    forest.take(*found)
-                    if checkpoint is not None:
-                        checkpoint.add(*found)
-                    shown.update(forest, found[1].moments.count)
+            for block, part in _lacking(source, forest, first, target, workers):
+                forest.take(block, part)
+                if checkpoint is not None:
+                    checkpoint.add(block, part)
+                shown.update(forest, part.moments.count)
             if forest.missing(first, target):
                 return "signal" if asked() else "max_time"
-            if target == rounds.span.stop:
-                break
-            ratio = _ratio(forest, rounds)
-            if not np.isfinite(ratio):
-                return "not finite"
-            if ratio <= 1.0:
-                return "tolerance"
-            shown.expect(forest.n_traj, ratio)
-            if asked():
-                return "signal"
+            if target < rounds.span.stop and (reason := _enough(forest, rounds, shown)):
+                return reason
     return "n_traj"
+
+
+def _lacking(
+    source: Source, forest: Forest, first: int, stop: int, workers: Workers
+) -> Iterator[tuple[Block, Statistics]]:
+    """Run the atoms of a range that a forest does not have."""
+    for begin, end in forest.missing(first, stop):
+        yield from run_blocks(source, begin, end, workers, start=first)
+
+
+def _enough(forest: Forest, rounds: Rounds, shown: _Shown) -> Reason | None:
+    """Return why a run has enough trajectories, or nothing."""
+    ratio = _ratio(forest, rounds)
+    if not np.isfinite(ratio):
+        return "not finite"
+    shown.expect(forest.n_traj, ratio)
+    return "tolerance" if ratio <= 1.0 else None
 
 
 def _ratio(forest: Forest, rounds: Rounds) -> float:

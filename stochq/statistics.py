@@ -159,9 +159,7 @@ def _added(
     return one[0].merge(other[0]), one[1].merge(other[1])
 
 
-def _halves(
-    atoms: Sequence[StateSum], first: int
-) -> tuple[StateSum, StateSum]:
+def _halves(atoms: Sequence[StateSum], first: int) -> tuple[StateSum, StateSum]:
     """Return sums over the atoms of even and of odd number, pairs first."""
     halves = []
     for parity in (0, 1):
@@ -214,7 +212,8 @@ def _tree_of_sums(values: Floats) -> Floats:
     sums = values.reshape(*values.shape[:-1], atoms, -1).sum(axis=-1)
     while sums.shape[-1] > 1:
         sums = sums[..., 0::2] + sums[..., 1::2]
-    return sums[..., 0]
+    total: Floats = sums[..., 0]
+    return total
 
 
 @kernel
@@ -251,7 +250,8 @@ def _tree_of_comoments(values: Floats, levels: Sequence[Moments]) -> Floats:
         delta = means[1::2] - means[0::2]
         outer = delta[:, :, None] * delta[:, None, :]
         sums = (sums[0::2] + sums[1::2]) + outer * (level.count / 2)
-    return sums[0]
+    total: Floats = sums[0]
+    return total
 
 
 def _merged_comoments(one: Floats, other: Floats, a: Moments, b: Moments) -> Floats:
@@ -260,7 +260,9 @@ def _merged_comoments(one: Floats, other: Floats, a: Moments, b: Moments) -> Flo
         return one
     delta = (b.mean - a.mean).ravel()
     outer = delta[:, None] * delta[None, :]
-    return (one + other) + outer * (a.count * b.count / (a.count + b.count))
+    scale = a.count * b.count / (a.count + b.count)
+    merged: Floats = (one + other) + outer * scale
+    return merged
 
 
 class Block(NamedTuple):
@@ -348,6 +350,15 @@ class Forest:
             start = max(start, end)
         if start < stop:
             found.append((start, stop))
+        return found
+
+    def leading(self, first: int) -> Forest:
+        """Return the part that follows an atom without a gap."""
+        found = Forest()
+        for block, statistics in self.members():
+            if block.first == first:
+                found.take(block, statistics)
+                first = block.stop
         return found
 
     @property

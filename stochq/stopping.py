@@ -16,15 +16,15 @@ import numpy as np
 
 from stochq.arrays import Floats
 from stochq.moments import Moments
-from stochq.schemes.lanes import ATOM
 
 __all__ = [
+    "FLOOR",
     "Goal",
     "Tolerance",
     "Tolerances",
     "as_goal",
     "cautious_error",
-    "first_look",
+    "goal_of",
     "looks",
 ]
 
@@ -74,7 +74,8 @@ class Tolerance:
             object.__setattr__(self, name, float(value))
         if self.absolute == self.relative == 0:
             raise ValueError(
-                "`tolerance` must be > 0, but is 0: no number of trajectories reaches it"
+                "`tolerance` must be > 0, but is 0, which no number of trajectories "
+                "reaches"
             )
 
 
@@ -100,9 +101,15 @@ class Goal:
     tolerance: tuple[Tolerance | None, ...] | None = None
     max_time: float | None = None
 
-    def reached(self, moments: Moments, ranges: Floats, fixed: Any) -> bool:
-        """Tell whether every observable is known well enough."""
-        return self.tolerance is not None and self.ratio(moments, ranges, fixed) <= 1.0
+    def record(self, names: Sequence[str]) -> dict[str, Any]:
+        """Return the same in plain values, which `goal_of` reads."""
+        tolerances = dict(zip(names, self.tolerance or (), strict=False))
+        asked = {k: [t.absolute, t.relative] for k, t in tolerances.items() if t}
+        return {
+            "n_traj": self.n_traj,
+            "tolerance": asked or None,
+            "max_time": self.max_time,
+        }
 
     def ratio(self, moments: Moments, ranges: Floats, fixed: Any) -> float:
         """Return the largest error in units of its tolerance."""
@@ -117,6 +124,8 @@ class Goal:
                 largest = float(error.max())
                 ratio = largest / allowed if allowed > 0 else np.inf
                 worst = max(worst, ratio if largest > 0 else 0.0)
+                if not np.isfinite(largest):
+                    return np.inf
         return worst
 
 
@@ -184,6 +193,23 @@ def _by_observable(
     )
 
 
+def goal_of(record: Mapping[str, Any], names: Sequence[str]) -> Goal:
+    """Return a goal from its record.
+
+    Raises
+    ------
+    ValueError
+        If it is none.
+    """
+    asked = record.get("tolerance")
+    if asked is not None:
+        try:
+            asked = {str(k): Tolerance(*map(float, v)) for k, v in asked.items()}
+        except (AttributeError, TypeError) as error:
+            raise ValueError("`tolerance` must be a table of pairs") from error
+    return as_goal(record.get("n_traj"), asked, record.get("max_time"), names)
+
+
 def cautious_error(moments: Moments, ranges: Floats, fixed: Any) -> Floats:
     r"""Return an upper limit of the standard error of the mean, shape (O, T).
 
@@ -224,12 +250,5 @@ def looks(first: int) -> Iterator[int]:
     """
     quarter = FLOOR // 4
     while True:
-        for count in (4, 5, 6, 7):
-            if count * quarter >= first:
-                yield count * quarter
+        yield from (n * quarter for n in (4, 5, 6, 7) if n * quarter >= first)
         quarter *= 2
-
-
-def first_look() -> int:
-    """Return the number of trajectories at the first look."""
-    return FLOOR * ATOM

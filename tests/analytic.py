@@ -10,9 +10,9 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.linalg import expm
 
-from stochq.ensemble import simulate
 from stochq.model import ComplexWhiteNoise, Dissipator, Model, WhiteNoise
 from stochq.references import Reference
+from stochq.simulation import simulate
 from stochq.states import Occupations
 from stochq.verdict import Verdict, verify
 

@@ -15,7 +15,7 @@ SOURCES = Path(__file__).parents[1] / "stochq"
 
 #: A module may import from its own line and from those above it.
 LAYERS = [
-    {"errors", "jit"},
+    {"archive", "disk", "errors", "jit"},
     {"arrays"},
     {"envelopes", "functions", "histograms", "states", "structure", "weights"},
     {"channels"},
@@ -28,11 +28,14 @@ LAYERS = [
     {"mean_state", "moments", "records", "runs", "signals"},
     {"counting"},
     {"atoms"},
-    {"choice", "statistics"},
-    {"parallel"},
-    {"replay", "strata"},
-    {"coupled"},
-    {"ensemble"},
+    {"choice", "conserved", "extras", "statistics"},
+    {"blockfile", "parallel"},
+    {"checkpoint", "replay", "strata"},
+    {"coupled", "setting", "stopping"},
+    {"ensemble", "interrupts", "shards"},
+    {"assembly", "resources", "running"},
+    {"simulation"},
+    {"folders"},
     {"maxima"},
     {"advisor", "mlmc", "orders", "problems", "scores", "verdict"},
     {"claims"},

@@ -5,7 +5,7 @@ run that it was made of, to the bit.
 """
 
 from stochq.descriptions.comparison import differences
-from stochq.descriptions.decoding import rebuild
+from stochq.descriptions.decoding import rebuild, rebuilt_scheme
 from stochq.descriptions.encoding import describe
 from stochq.descriptions.recipe import Recipe
 from stochq.descriptions.storage import from_files, to_files
@@ -20,5 +20,6 @@ __all__ = [
     "environment",
     "from_files",
     "rebuild",
+    "rebuilt_scheme",
     "to_files",
 ]

@@ -13,7 +13,7 @@ from stochq.arrays import Operator, read_only
 from stochq.channels import WhiteNoise
 from stochq.descriptions.encoding import CLASSES, FORMAT
 from stochq.descriptions.grammar import check_tree
-from stochq.descriptions.recipe import Recipe
+from stochq.descriptions.recipe import SCHEME_CLASSES, Recipe
 from stochq.descriptions.tree import (
     FUNCTION_KINDS,
     WORDS,
@@ -24,9 +24,10 @@ from stochq.descriptions.tree import (
     function_place,
 )
 from stochq.errors import DescriptionError
+from stochq.schemes import Scheme
 from stochq.states import Kets
 
-__all__ = ["rebuild"]
+__all__ = ["rebuild", "rebuilt_scheme"]
 
 #: Norms and weights of a mixture, as for any initial state.
 UNIT_TOLERANCE = 1e-10
@@ -81,6 +82,24 @@ def rebuild(description: Description, extra_classes: tuple[type, ...] = ()) -> R
             f"{type(recipe).__name__}"
         )
     return recipe
+
+
+def rebuilt_scheme(description: Description) -> Scheme:
+    """Return the scheme of a run, whatever else is in its description.
+
+    Raises
+    ------
+    DescriptionError
+        If there is none.
+    """
+    classes = {kind.__name__: kind for kind in SCHEME_CLASSES}
+    try:
+        scheme = _Reader({}, [], classes).value(description.tree["scheme"])
+    except MISFITS as error:
+        raise DescriptionError("a description must hold a scheme") from error
+    if type(scheme) not in SCHEME_CLASSES:
+        raise DescriptionError("a description must hold a scheme, but does not")
+    return scheme  # type: ignore[no-any-return]
 
 
 def _check_language(tree: Mapping[str, Node]) -> None:

@@ -189,7 +189,7 @@ class Ladder:
     times: Floats
     scheme: Scheme
     seed: int
-    n_jobs: int = 1
+    n_jobs: int | None = None
     progress: bool | None = None
 
     def grid(self, number: int) -> StepGrid:

@@ -192,7 +192,7 @@ def simulate_mlmc(
     unraveling: Mapping[str, Choice] | None = None,
     max_levels: int = 10,
     pilot: int = 512,
-    n_jobs: int = 1,
+    n_jobs: int | None = None,
     progress: bool | None = None,
 ) -> MultilevelEstimate:
     r"""Average observables to a requested error, with steps of many sizes.

@@ -68,7 +68,7 @@ def sampled_errors(
     paths: Paths,
     declared: tuple[float, float],
     *,
-    n_jobs: int,
+    n_jobs: int | None,
     progress: bool | None,
 ) -> tuple[ErrorCurve | None, ErrorCurve | None]:
     """Run all levels on shared paths; return their strong and weak errors.

@@ -177,7 +177,7 @@ def convergence(
     n_traj: int = 1024,
     seed: int,
     unraveling: Mapping[str, Choice] | None = None,
-    n_jobs: int = 1,
+    n_jobs: int | None = None,
     progress: bool | None = None,
 ) -> Convergence:
     r"""Measure the strong and the weak order of a scheme on a model.

@@ -26,12 +26,12 @@ from analytic import (
 )
 from scipy import stats
 
-from stochq.ensemble import simulate
 from stochq.lowering import lower
 from stochq.model import Dissipator, Model
 from stochq.references import Reference, master_equation
 from stochq.schemes import Exact, Strang
 from stochq.schemes.flow import CONDITION_LIMIT, jump_flow
+from stochq.simulation import simulate
 from stochq.verdict import verify
 
 EPS = np.finfo(float).eps

@@ -26,11 +26,11 @@ from analytic import (
     random_ket,
 )
 
-from stochq.ensemble import simulate
 from stochq.lowering import lower
 from stochq.model import ComplexWhiteNoise, Dissipator, Model, WhiteNoise
 from stochq.references import Reference, correlation_equation, master_equation
 from stochq.schemes import Exact, Heun, Strang
+from stochq.simulation import simulate
 from stochq.states import Occupations, Orbitals
 from stochq.unravelings import Jump, Kicks, UnitaryNoise
 

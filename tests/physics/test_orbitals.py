@@ -16,7 +16,6 @@ from scipy.linalg import expm
 from stochq.atoms import plan_of
 from stochq.bias import exact_means
 from stochq.channels import Dissipator, WhiteNoise
-from stochq.ensemble import simulate
 from stochq.errors import SchemeMismatchError
 from stochq.lowering import lower
 from stochq.model import Model
@@ -28,6 +27,7 @@ from stochq.schemes.lanes import ATOM
 from stochq.schemes.monitored_orbitals import mixed_quantile
 from stochq.schemes.orbital_events import OrbitalEvents, orbital_events
 from stochq.schemes.traits import grid_for
+from stochq.simulation import simulate
 from stochq.spaces import hopping_chain
 from stochq.states import Occupations, Orbitals
 from stochq.unravelings import (

@@ -11,7 +11,6 @@ from analytic import ALPHA, SX, SY, SZ
 from stochq.bias import exact_means, exact_step_bias
 from stochq.choice import default_scheme, explain_scheme
 from stochq.coupled import coupled_step_bias, simulate_difference, step_bias
-from stochq.ensemble import simulate
 from stochq.envelopes import Sampled, evaluate
 from stochq.errors import ModelError, SchemeMismatchError
 from stochq.lowering import lower
@@ -31,6 +30,7 @@ from stochq.schemes import (
     Strang,
 )
 from stochq.schemes.traits import grid_for, path_grid
+from stochq.simulation import simulate
 from stochq.unravelings import UnitaryNoise
 from stochq.verdict import verify
 

@@ -8,12 +8,14 @@ import pytest
 from analytic import LOWER, SX, SZ, dephased_pair
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from hypothesis.extra.numpy import arrays
 
-from stochq.ensemble import simulate
 from stochq.model import Dissipator, Model, WhiteNoise
 from stochq.moments import BATCHES, Moments, batch_size, pairwise_means
+from stochq.runs import Run
 from stochq.schemes import Heun, Strang
+from stochq.schemes.lanes import ATOM
+from stochq.simulation import simulate
+from stochq.statistics import Block, Forest, Statistics, blocks
 from stochq.unravelings import Heterodyne, Homodyne, Jump, Kicks, Projections
 
 TIMES = [0, 0.4, 1]
@@ -146,50 +148,110 @@ def test_batches_are_means_of_equal_runs():
     assert np.abs(ensemble.batches[:128] - joined).max() < 1e-14
 
 
-# ------------------------------------------------------------------------- moments
+# ---------------------------------------------------------------------- statistics
 
 NUMBERS = st.floats(-1e3, 1e3, allow_nan=False)
 
 
+def run_of(values):
+    """Return a run of which only the values (O, T, n) matter."""
+    times, n = values.shape[1:]
+    return Run(values, np.zeros((0, times), int), np.ones((times, n)), 0.0, 0.0)
+
+
+def forest_of(values, pieces):
+    """Return the forest of atoms 0 ... handed in as blocks, in the order given."""
+    n, forest = values.shape[-1], Forest()
+    for block in pieces:
+        part = values[..., block.first * ATOM : block.stop * ATOM]
+        forest.take(block, Statistics.of(run_of(part), block, batch_size(n)))
+    return forest
+
+
+def all_blocks(n, largest):
+    whole = list(blocks(0, n // ATOM, largest))
+    return [*whole, Block(0, n // ATOM)] if n % ATOM else whole
+
+
+@settings(max_examples=60, deadline=None, derandomize=True)
+@given(n=st.integers(1, 700), seed=st.integers(0, 9), scale=st.floats(1e-3, 1e3))
+def test_a_tree_of_statistics_is_the_statistics_of_all(n, seed, scale):
+    values = scale * (3 + np.random.default_rng(seed).exponential(size=(2, 3, n)))
+    tree, whole = forest_of(values, all_blocks(n, 4)).total(), Moments.of(values)
+    rounding = 100 * n * np.finfo(float).eps * np.abs(values).max()
+    assert tree.moments.count == n
+    for power, k in (("mean", 1), ("m2", 2), ("m3", 3), ("m4", 4)):
+        off = np.abs(getattr(tree.moments, power) - getattr(whole, power)).max()
+        assert off <= rounding * np.abs(values).max() ** (k - 1) * n
+    assert np.array_equal(tree.moments.low, values.min(axis=-1))
+    assert np.array_equal(tree.moments.high, values.max(axis=-1))
+    flat = (values - whole.mean[..., None]).reshape(6, n)
+    off = np.abs(tree.comoments - flat @ flat.T).max()
+    assert off <= rounding * np.abs(values).max() * n
+
+
+@settings(max_examples=60, deadline=None, derandomize=True)
+@given(n=st.integers(1, 1500), largest=st.integers(1, 9), order=st.randoms())
+def test_the_tree_does_not_depend_on_who_hands_in_the_atoms(n, largest, order):
+    values = np.random.default_rng(n).normal(size=(2, 3, n))
+    pieces = all_blocks(n, largest)
+    order.shuffle(pieces)
+    one = forest_of(values, all_blocks(n, 1)).total()
+    other = forest_of(values, pieces).total()
+    for a, b in zip(one.moments.powers, other.moments.powers, strict=True):
+        assert a.tobytes() == b.tobytes()
+    assert one.comoments.tobytes() == other.comoments.tobytes()
+    assert one.batches.tobytes() == other.batches.tobytes()
+    assert one.norms.tobytes() == other.norms.tobytes()
+
+
 @settings(max_examples=100, deadline=None, derandomize=True)
 @given(
-    values=arrays(np.float64, st.integers(1, 300), elements=NUMBERS),
-    size=st.integers(1, 70),
+    first=st.integers(0, 10**6),
+    count=st.integers(0, 3000),
+    largest=st.integers(1, 300),
 )
-def test_a_tree_of_moments_is_the_moments_of_all(values, size):
-    parts = [Moments.of(values[i : i + size]) for i in range(0, values.size, size)]
-    tree, whole = merge_tree(parts), Moments.of(values)
-    scale = np.abs(values).max() + 1e-300
-    rounding = 50 * values.size * np.finfo(float).eps
-    assert tree.count == values.size
-    assert abs(tree.mean - whole.mean) <= rounding * scale
-    assert abs(tree.m2 - whole.m2) <= rounding * scale**2 * values.size
-    assert tree.low == values.min()
-    assert tree.high == values.max()
+def test_blocks_cover_atoms_once_and_are_aligned(first, count, largest):
+    expected = first
+    for block in blocks(first, first + count, largest):
+        assert block.first == expected
+        assert block.stop - block.first == 1 << block.level <= largest
+        assert block.first % (1 << block.level) == 0
+        expected = block.stop
+    assert expected == first + count
 
 
-@settings(max_examples=50, deadline=None, derandomize=True)
-@given(parts=st.integers(1, 40), cut=st.integers(1, 7))
-def test_the_tree_does_not_depend_on_who_hands_in_the_atoms(parts, cut):
-    rng = np.random.default_rng(parts)
-    atoms = [Moments.of(rng.normal(size=(2, 64))) for _ in range(parts)]
-    one = merge_tree(atoms)
-    chunks = [atoms[i : i + cut] for i in range(0, parts, cut)]
-    other = merge_tree(atom for chunk in chunks for atom in chunk)
-    assert one.mean.tobytes() == other.mean.tobytes()
-    assert one.m2.tobytes() == other.m2.tobytes()
+@settings(max_examples=100, deadline=None, derandomize=True)
+@given(places=st.sets(st.integers(0, 60)), stop=st.integers(0, 70))
+def test_what_is_missing_is_what_is_not_there(places, stop):
+    forest = forest_of(np.zeros((1, 1, 61 * ATOM)), [Block(0, p) for p in places])
+    gaps = forest.missing(0, stop)
+    assert {a for lo, hi in gaps for a in range(lo, hi)} == set(range(stop)) - places
+    there = {a for lo, hi in forest.ranges() for a in range(lo, hi)}
+    assert there == places
+    leading = next(k for k in range(62) if k not in places)
+    assert forest.leading(0).n_traj == leading * ATOM
 
 
 def test_moments_of_numbers_far_from_zero_keep_their_digits():
-    values = 1e9 + np.arange(640) % 5
-    tree = merge_tree(Moments.of(values[i : i + 64]) for i in range(0, 640, 64))
-    assert abs(tree.sd - np.sqrt(2 * 640 / 639)) < 1e-6
+    values = (1e9 + np.arange(640) % 5).reshape(1, 1, 640)
+    tree = forest_of(values, all_blocks(640, 1)).total()
+    assert abs(tree.moments.sd - np.sqrt(2 * 640 / 639)).max() < 1e-6
 
 
 def test_moments_of_one_trajectory_have_no_spread():
     assert np.isnan(Moments.of(np.ones((2, 1))).sd).all()
-    with pytest.raises(ValueError, match="`atoms` must hold at least one"):
-        merge_tree([])
+    with pytest.raises(ValueError, match="must hold at least one atom"):
+        Forest().total()
+
+
+def test_the_variance_of_rare_events_is_as_doubtful_as_they_are_few():
+    values = np.zeros(100_000)
+    values[:400] = 1.0
+    assert abs(Moments.of(values).variance_doubt - 1 / 20) < 1e-3
+    values[:200] = -1.0  # of either sign: the skewness does not see them
+    assert abs(Moments.of(values).variance_doubt - 1 / 20) < 1e-3
+    assert np.isinf(Moments.of(np.ones(10)).variance_doubt)
 
 
 @settings(max_examples=50, deadline=None, derandomize=True)
@@ -202,7 +264,6 @@ def test_batches_are_a_power_of_two_and_few(n_traj):
 
 
 def test_batch_means_leave_out_the_rest():
-    values = np.arange(14.0).reshape(2, 7)
-    means = batch_means(values, 3)
-    assert means.shape == (2, 2)
-    assert np.array_equal(means, [[1, 8], [4, 11]])
+    values = np.arange(14.0).reshape(7, 2)
+    assert np.array_equal(pairwise_means(values, 1), [[1, 2], [5, 6], [9, 10]])
+    assert np.array_equal(pairwise_means(values, 2), [[3, 4]])

@@ -8,7 +8,6 @@ import pytest
 from analytic import ALPHA, LOWER, SX, SY, SZ, kubo_dephasing
 from scipy.stats import kurtosis, norm
 
-from stochq.ensemble import simulate
 from stochq.errors import ModelError, SchemeMismatchError
 from stochq.lowering import lower
 from stochq.mlmc import simulate_mlmc
@@ -25,6 +24,7 @@ from stochq.parallel import collect
 from stochq.references import master_equation
 from stochq.schemes import Exact, Heun, Milstein, Richardson, Strang, TwoPoint
 from stochq.schemes.traits import Traits
+from stochq.simulation import simulate
 from stochq.states import Occupations
 from stochq.streams import child_seed
 

@@ -12,11 +12,11 @@ import scipy.sparse as sp
 from analytic import LOWER, SX, SY, SZ
 
 import stochq
-from stochq.ensemble import simulate
 from stochq.errors import ModelError, SchemeMismatchError
 from stochq.lowering import lower
 from stochq.model import ComplexWhiteNoise, Dissipator, Model, WhiteNoise
 from stochq.schemes import EulerMaruyama, Exact, Heun, Strang
+from stochq.simulation import simulate
 from stochq.states import Occupations, Orbitals
 from stochq.unravelings import Jump, Kicks, UnitaryNoise
 

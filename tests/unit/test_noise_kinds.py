@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 from analytic import ALPHA, LOWER, SX, SY, SZ, random_hermitian, random_ket
 
-from stochq.ensemble import simulate
 from stochq.envelopes import Sampled
 from stochq.errors import ModelError, SchemeMismatchError
 from stochq.lowering import lower
@@ -28,6 +27,7 @@ from stochq.schemes import (
     Strang,
     TwoPoint,
 )
+from stochq.simulation import simulate
 from stochq.states import Orbitals
 from stochq.unravelings import UnitaryNoise
 from stochq.verdict import verify

@@ -9,7 +9,6 @@ from scipy.linalg import expm
 from scipy.stats import norm
 
 from stochq.coupled import coupled_step_bias, simulate_difference, step_bias
-from stochq.ensemble import simulate
 from stochq.errors import ModelError, SchemeMismatchError
 from stochq.lowering import lower
 from stochq.model import ComplexWhiteNoise, Dissipator, Model, WhiteNoise
@@ -27,6 +26,7 @@ from stochq.schemes import (
     Strang,
     TwoPoint,
 )
+from stochq.simulation import simulate
 from stochq.states import Orbitals
 from stochq.verdict import verify
 

@@ -6,10 +6,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from stochq.ensemble import simulate
 from stochq.execute import error_frame, execute_run
 from stochq.references import master_equation
 from stochq.runfile import RunFileError, load_run
+from stochq.simulation import simulate
 from stochq.unravelings import Homodyne, UnitaryNoise
 
 GOOD = """

@@ -23,7 +23,6 @@ from scipy.stats import norm
 from stochq.averages import has_average
 from stochq.bias import exact_step_bias
 from stochq.choice import default_scheme
-from stochq.ensemble import simulate
 from stochq.errors import SchemeMismatchError
 from stochq.lowering import lower
 from stochq.model import ComplexWhiteNoise, Dissipator, Model, WhiteNoise
@@ -44,6 +43,7 @@ from stochq.schemes import (
 )
 from stochq.schemes.explicit import Recipe, prepare_explicit
 from stochq.schemes.traits import Traits, step_grid
+from stochq.simulation import simulate
 from stochq.streams import normals
 from stochq.verdict import verify
 
