@@ -23,6 +23,7 @@ from stochq import (
     WhiteNoise,
     correlation_matrix,
     lower,
+    trajectory,
 )
 from stochq.atoms import plan_of
 from stochq.frames import Frame
@@ -226,6 +227,30 @@ def test_the_mean_state_gives_the_means_of_observables(kind):
     wrong = np.einsum("oyx,txy->ot", operators, matrix)
     if kind.endswith("orbitals"):
         assert np.abs(wrong - means).max() > 0.01
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_squares_are_those_of_single_trajectories(kind):
+    """Of every replayed state: <psi|psi>^2, Tr rho^2, or Tr G^2."""
+    model, unraveling, scheme = KINDS[kind]
+    state, _ = mean_of(model, 5, scheme=scheme, unraveling=unraveling)
+    squares = []
+    for index in range(5):
+        one = trajectory(
+            model, TIMES, seed=11, index=index, scheme=scheme, unraveling=unraveling
+        )
+        found = one.states
+        if kind == "jumping kets":  # whose norms are divided out
+            found = found / np.linalg.norm(found, axis=1, keepdims=True)
+        if kind.endswith("kets"):
+            found = found[:, :, None]
+        if found.shape[1] != found.shape[2]:
+            found = found @ found.conj().transpose(0, 2, 1)
+        scale = 2 if kind == "averaged orbitals" else 1  # fermions
+        squares.append(squared(scale * found))
+    assert np.abs(state.squares - np.mean(squares, axis=0)).max() < 1e-12
+    if kind == "orbitals":
+        assert np.abs(state.squares - 2).max() < 1e-12
 
 
 @pytest.mark.parametrize("kind", ["orbitals", "averaged orbitals"])

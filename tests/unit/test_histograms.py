@@ -96,6 +96,14 @@ def test_values_outside_and_no_values():
     assert np.isnan(histogram(np.array([np.nan])).quantile(0.5)).all()
 
 
+def test_a_rank_that_ends_a_bin_stays_in_it():
+    """Half of two values do not exceed the first one."""
+    found = histogram(np.array([0.15, 0.95]), n=10)
+    assert found.quantile(0.5)[0] == pytest.approx(0.2)
+    assert found.quantile(0.0)[0] == pytest.approx(0.1)
+    assert found.quantile(1.0)[0] == pytest.approx(1.0)
+
+
 def test_density_integrates_to_what_is_inside():
     found = histogram(np.array([0.1, 0.2, 0.9, 3.0]), n=5)
     assert found.density.sum() * found.resolution == pytest.approx(0.75)
