@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol
 
@@ -23,6 +23,7 @@ __all__ = [
     "SquaredModulus",
     "as_functions",
     "checked_values",
+    "limits_of",
 ]
 
 #: What the states of trajectories can be.
@@ -421,3 +422,14 @@ def as_functions(
                 f"Purity(), but is {function!r:.60}"
             )
     return tuple(value.items())
+
+
+def limits_of(
+    functions: Sequence[tuple[str, Function]],
+) -> dict[str, tuple[float, float]]:
+    """Return the smallest and largest possible values of functions that state them."""
+    return {
+        name: function.limits
+        for name, function in functions
+        if hasattr(function, "limits")
+    }

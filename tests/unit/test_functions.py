@@ -34,7 +34,7 @@ from stochq import (
     trajectory,
 )
 from stochq.atoms import plan_of
-from stochq.functions import as_functions
+from stochq.functions import as_functions, limits_of
 from stochq.spaces import hopping_chain, site_number
 from stochq.wanted import MOST_TOLD, Wanted, refuse_weights
 
@@ -315,6 +315,17 @@ def test_bits_do_not_depend_on_how_atoms_are_run(kind):
     # a longer run begins with the same values
     longer = plan(model, unraveling, scheme, functions, n_traj=256).run(3, 1)
     assert np.array_equal(longer.values[..., :8], run.values[..., 192:])
+
+
+def test_limits_hold_for_what_states_them():
+    functions = (("S", EntanglementEntropy((2, 2), 0)), ("p", occupied))
+    assert limits_of(functions) == {"S": (0.0, np.log(2))}
+    for model, unraveling, scheme, named in KINDS.values():
+        values = plan(model, unraveling, scheme, named).run(0, 4).values
+        for name, (low, high) in limits_of(tuple(named.items())).items():
+            row = values[len(model.observables) + list(named).index(name)]
+            assert low - 1e-12 < row.min()
+            assert row.max() < high + 1e-12
 
 
 def test_functions_travel_to_processes():
