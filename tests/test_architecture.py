@@ -63,7 +63,7 @@ ONLY = {
     },
     "counting": {"arrays", "counting", "errors", "records", "weights"},
     "structure": {"arrays"},
-    "functions": {"errors", "arrays"},
+    "functions": {"errors", "arrays", "functions"},
     "histograms": {"errors", "arrays"},
     "spaces": {"errors", "arrays"},
     "streams": {"arrays", "jit"},

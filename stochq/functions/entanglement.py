@@ -1,51 +1,19 @@
-"""Nonlinear functions of single trajectories, whose means no averaged equation has."""
+"""Entropies and purities of the state of a trajectory and of its parts."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar
 
 import numpy as np
-import numpy.typing as npt
 from scipy.special import entr
 
-from stochq.arrays import Complexes, Floats, Operator, as_operator, whole_number
+from stochq.arrays import Complexes, Floats, whole_number
 from stochq.errors import ModelError
+from stochq.functions.base import KETS, MATRICES, ORBITALS
 
-__all__ = [
-    "EntanglementEntropy",
-    "Function",
-    "OrbitalEntropy",
-    "Purity",
-    "SquaredCorrelation",
-    "SquaredModulus",
-    "as_functions",
-    "checked_values",
-]
-
-#: What the states of trajectories can be.
-KETS, MATRICES, ORBITALS = "kets", "density matrices", "orbitals"
-
-
-class Function(Protocol):
-    """A real function of single trajectories, evaluated at every output time.
-
-    Any callable will do. Functions must be pure, and treat every trajectory alone.
-    """
-
-    def __call__(self, states: Complexes, /) -> npt.ArrayLike:
-        """Return one real number per trajectory, shape (n,).
-
-        Parameters
-        ----------
-        states : ndarray, shape (n, d), (n, d, d) or (n, sites, particles), read-only
-            Kets of norm 1, density matrices of trace 1 (where something stays averaged
-            or is seen in part), or orthonormal orbitals, at one time, in the model's
-            whole basis. Phases of kets, and the choice of orbitals that span the same
-            space, mean nothing.
-        """
+__all__ = ["EntanglementEntropy", "OrbitalEntropy", "Purity"]
 
 
 @dataclass(frozen=True)
@@ -153,90 +121,6 @@ class Purity:
         return found
 
 
-@dataclass(frozen=True, eq=False)
-class SquaredModulus:
-    r"""Squared modulus of an expectation value on each trajectory.
-
-    .. math:: |\langle\psi| O |\psi\rangle|^2 \quad\text{or}\quad
-        |\mathrm{Tr}(O \rho)|^2
-
-    Parameters
-    ----------
-    operator : matrix, shape (d, d)
-        O, which need not be Hermitian, in the model's whole basis.
-
-    Raises
-    ------
-    ModelError
-        If it is not a square matrix of finite numbers.
-    """
-
-    operator: Operator
-    kinds: ClassVar[tuple[str, ...]] = (KETS, MATRICES)
-
-    def __post_init__(self) -> None:
-        """Store the matrix as CSR."""
-        matrix = as_operator(self.operator, "operator")
-        object.__setattr__(self, "operator", matrix)
-
-    @property
-    def limits(self) -> tuple[float, float]:
-        """Bounds of its values: ||O||^2 is at most ||O||_1 ||O||_inf."""
-        size = abs(self.operator)
-        return 0.0, float(size.sum(axis=0).max() * size.sum(axis=1).max())
-
-    def __call__(self, states: Complexes, /) -> Floats:
-        """Return it for every ket (n, d) or density matrix (n, d, d), shape (n,)."""
-        _check_dimension(self, self.operator.shape[0], states)
-        if states.ndim == 3:
-            terms = self.operator.tocoo()
-            elements = states[:, terms.col, terms.row] * terms.data
-            return _squared_sum(elements)
-        return _squared_sum(states.conj() * (self.operator @ states.T).T)
-
-
-@dataclass(frozen=True, eq=False)
-class SquaredCorrelation:
-    r"""Squared modulus of a one-body expectation value on each set of orbitals.
-
-    .. math:: \Bigl|\sum_{xy} A_{xy} \langle c_x^\dagger c_y \rangle\Bigr|^2
-        = \bigl|\mathrm{Tr}\, U^\dagger A\, U\bigr|^2
-
-    With one element A_xy = 1 it is :math:`|G_{xy}|^2`.
-
-    Parameters
-    ----------
-    operator : matrix, shape (sites, sites)
-        A, which need not be Hermitian.
-
-    Raises
-    ------
-    ModelError
-        If it is not a square matrix of finite numbers.
-    """
-
-    operator: Operator
-    kinds: ClassVar[tuple[str, ...]] = (ORBITALS,)
-
-    def __post_init__(self) -> None:
-        """Store the matrix as CSR."""
-        matrix = as_operator(self.operator, "operator")
-        object.__setattr__(self, "operator", matrix)
-
-    @property
-    def limits(self) -> tuple[float, float]:
-        """Bounds of its values: the trace norm of A is at most that of its columns."""
-        squares = abs(self.operator).power(2).sum(axis=0)
-        return 0.0, float(np.square(np.sqrt(squares).sum()))
-
-    def __call__(self, states: Complexes, /) -> Floats:
-        """Return it for all orbitals (n, sites, particles), shape (n,)."""
-        _check_dimension(self, self.operator.shape[0], states)
-        terms = self.operator.tocoo()
-        pairs = (states[:, terms.row].conj() * states[:, terms.col]).sum(axis=2)
-        return _squared_sum(pairs * terms.data)
-
-
 @dataclass(frozen=True)
 class OrbitalEntropy:
     r"""Entropy of entanglement of free fermions between some sites and the others.
@@ -282,23 +166,6 @@ class OrbitalEntropy:
         filled = np.minimum(filled, 1.0)
         entropy: Floats = (entr(filled) + entr(1.0 - filled)).sum(axis=1)
         return entropy
-
-
-def _squared_sum(terms: Complexes) -> Floats:
-    """Return |sum of each row|^2, shape (n,)."""
-    total = terms.sum(axis=1)
-    squares: Floats = np.square(total.real) + np.square(total.imag)
-    return squares
-
-
-def _check_dimension(owner: Any, dim: int, states: Complexes) -> None:
-    """Check that a matrix fits the states."""
-    if states.shape[1] != dim:
-        raise ModelError(
-            f"`operator` of {type(owner).__name__} must have shape "
-            f"({states.shape[1]}, {states.shape[1]}) like the initial state, but has "
-            f"shape ({dim}, {dim})"
-        )
 
 
 def _numbers(value: Any, name: str, owner: str, at_least: int = 0) -> tuple[int, ...]:
@@ -374,50 +241,3 @@ def _partial_trace(
     blocks = blocks.reshape(n, kept, rest, kept, rest)
     reduced: Complexes = np.trace(blocks, axis1=2, axis2=4)
     return reduced
-
-
-def checked_values(values: Any, n: int) -> Floats:
-    """Return the values of a function as real numbers, shape (n,).
-
-    Raises
-    ------
-    ModelError
-        If they are something else.
-    """
-    found = np.asarray(values)
-    if found.dtype.kind not in "fiub" or found.shape != (n,):
-        raise ModelError(
-            f"must return real numbers of shape ({n},) for {n} trajectories, "
-            f"but returns {found.dtype} of shape {found.shape}"
-        )
-    return found.astype(np.float64)
-
-
-def as_functions(
-    value: Any, observables: Mapping[str, Any]
-) -> tuple[tuple[str, Function], ...]:
-    """Return the functions of a dictionary {name: function}, in its order.
-
-    Raises
-    ------
-    ModelError
-        If it is none, or a name is taken by an observable, or a value is not callable.
-    """
-    if value is None:
-        return ()
-    if not isinstance(value, Mapping):
-        raise ModelError(
-            f"`functions` must be a dictionary {{name: function}}, but is {value!r:.60}"
-        )
-    for name, function in value.items():
-        if not isinstance(name, str) or not name or name in observables:
-            raise ModelError(
-                "`functions` must have names that no observable has, "
-                f"but has {name!r:.60}"
-            )
-        if not callable(function) or isinstance(function, type):
-            raise ModelError(
-                f"`functions[{name!r}]` must be a function of states such as "
-                f"Purity(), but is {function!r:.60}"
-            )
-    return tuple(value.items())
