@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import scipy.sparse as sp
 
-from stochq.arrays import Floats
+from stochq.arrays import Floats, as_operator
 from stochq.channels import ComplexWhiteNoise, Dissipator, WhiteNoise
 from stochq.descriptions.fingerprints import of_code, of_values, qualified_name
 from stochq.descriptions.recipe import CHOICE_CLASSES, SCHEME_CLASSES, Recipe
@@ -111,7 +111,7 @@ class _Draft:
         """Return an array, a matrix, a mapping or a sequence as a node."""
         if isinstance(value, np.ndarray) and value.dtype.kind in NUMBERS:
             return self.array(value)
-        if sp.issparse(value) and len(set(np.shape(value))) == 1:
+        if sp.issparse(value):
             return self.matrix(value)
         if isinstance(value, Mapping) and all(map(_is_key, value)):
             pairs = [
@@ -136,7 +136,7 @@ class _Draft:
 
     def matrix(self, value: Any) -> Node:
         """Return a sparse matrix by its stored elements."""
-        rows = sp.csr_array(value)
+        rows = as_operator(value, "extras")
         parts = {
             "side": rows.shape[0],
             "data": self.array(rows.data),

@@ -32,9 +32,8 @@ def qualified_name(function: Any) -> str:
 
 def of_values(function: Callable[[float], float], times: Floats) -> str:
     """Return the SHA-256 of f at equally spaced times; NaN is where it has no value."""
-    values = np.array(
-        [_value(function, t) for t in np.linspace(*times[[0, -1]], PROBES)]
-    )
+    probes = np.linspace(times[0], times[-1], PROBES)
+    values = np.array([_value(function, t) for t in probes])
     return hashlib.sha256(values.astype("<f8").tobytes()).hexdigest()
 
 
