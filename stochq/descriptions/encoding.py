@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import scipy.sparse as sp
 
-from stochq.arrays import Floats, as_operator
+from stochq.arrays import Floats
 from stochq.channels import ComplexWhiteNoise, Dissipator, WhiteNoise
 from stochq.descriptions.fingerprints import of_code, of_values, qualified_name
 from stochq.descriptions.recipe import CHOICE_CLASSES, SCHEME_CLASSES, Recipe
@@ -109,9 +109,10 @@ class _Draft:
 
     def collection(self, value: Any, path: str) -> Node:
         """Return an array, a matrix, a mapping or a sequence as a node."""
+        shape: Any = getattr(value, "shape", ())
         if isinstance(value, np.ndarray) and value.dtype.kind in NUMBERS:
             return self.array(value)
-        if sp.issparse(value):
+        if sp.issparse(value) and shape == 2 * shape[:1]:
             return self.matrix(value)
         if isinstance(value, Mapping) and all(map(_is_key, value)):
             pairs = [
@@ -136,7 +137,8 @@ class _Draft:
 
     def matrix(self, value: Any) -> Node:
         """Return a sparse matrix by its stored elements."""
-        rows = as_operator(value, "extras")
+        rows: Any = sp.csr_array(value, copy=True)
+        rows.sum_duplicates()
         parts = {
             "side": rows.shape[0],
             "data": self.array(rows.data),

@@ -138,6 +138,10 @@ CHOICES = [
     {"flip": sq.Projections(), "decay": sq.Averaged()},
 ]
 RECIPES = {name: recipe(physics) for name, physics in PARTS.items()}
+RECIPES |= {  # correlated channels with two strengths, that do not commute
+    name: recipe(PARTS[name], sq.Heun(dt=0.05))
+    for name in ("one strength", "equal strengths")
+}
 RECIPES["raw ito"] = recipe(
     model(noise=WHITE, calculus="raw-ito"), sq.EulerMaruyama(dt=0.05)
 )
@@ -545,6 +549,16 @@ def test_what_a_function_encloses_counts():
 def test_functions_that_call_themselves_have_an_end():
     source = "def f(n):\n    return n * f(n - 1) if n else 1\n"
     assert of_code(made_function(source)) == of_code(made_function(source))
+    names = [f"f{k}" for k in range(30)]  # whichever way, all of them reach all
+    calls = " + ".join(f"{name}(x)" for name in names)
+    web = "\n".join(
+        f"def {name}(x): return {k} + {calls}" for k, name in enumerate(names)
+    )
+    assert of_code(made_function(f"{web}\nf = f0")) == of_code(
+        made_function(f"{web}\nf = f0")
+    )
+    with pytest.raises(ModelError, match="contains itself"):
+        of_code(made_function("a = []\na.append(a)\ndef f(): return a"))
 
 
 @dataclass(frozen=True)
