@@ -241,6 +241,7 @@ def white(rate=(0.3, 1 / 3), **parts):
     return [first, XI]
 
 
+EMPTY = np.zeros((0, 4))
 XI = BASE.noise[1]
 MUTATIONS = {
     "times": (
@@ -414,6 +415,18 @@ def test_arrays_count_by_content_and_not_by_name():
     assert differences(second, first) == []
 
 
+def test_equal_bytes_of_other_type_or_shape_are_told_apart():
+    arrays = [np.zeros(4), np.zeros(4, int), np.zeros((2, 2)), np.zeros((4, 0)), EMPTY]
+    described = [describe(replace(ORIGINAL, extras=(array,))) for array in arrays]
+    assert len({d.digest for d in described}) == len(arrays)
+    assert differences(described[1], described[0]) == [
+        "extras[0]: type float64 there, int64 here"
+    ]
+    for array, description in zip(arrays, described, strict=True):
+        (back,) = again(description).extras
+        assert (back.shape, back.dtype) == (array.shape, array.dtype)
+
+
 def test_zeros_with_other_signs_are_told_apart():
     one, two = (
         describe(recipe(model(initial=np.array([1, z]))))
@@ -498,6 +511,10 @@ def test_a_function_of_time_is_known_by_its_values():
     assert described(named_alike(0.5 + 1e-15)).digest != first.digest
     (line,) = differences(described(named_alike(0.6)), first)
     assert line.startswith("model.drives[0][1].values: ")
+    inside = described(lambda t: (t - 0.1) * (t - 0.4) * (t - 0.7))
+    assert (
+        inside.digest != described(lambda t: (t - 0.1) * (t - 0.4) * (0.7 - t)).digest
+    )
     nan = described(lambda t: 1 / (t - 0.1))  # it has no value at the start
     assert nan.digest == described(lambda t: 1 / (t - 0.1)).digest
 
@@ -730,10 +747,12 @@ def header(text):
     return b"\x93NUMPY\x01\x00" + len(padded).to_bytes(2, "little") + padded.encode()
 
 
+HEADER_TEXT = "{{'descr': '<f8', 'fortran_order': False, 'shape': {}, }}"
+
+
 def described_as(shape, descr="'<f8'", by_column=False):
-    return header(
-        f"{{'descr': {descr}, 'fortran_order': {by_column}, 'shape': {shape}}}"
-    )
+    text = HEADER_TEXT.format(shape).replace("'<f8'", descr)
+    return header(text.replace("False", str(by_column)))
 
 
 LIES = {
@@ -750,6 +769,9 @@ LIES = {
     "code": header("__import__('os').abort()"),
     "parentheses": header("(" * 100),
     "no header": b"",
+    "more than needed": header(HEADER_TEXT.format((1,)).replace(", ", ",  "))
+    + bytes(8),
+    "longer padding": header(HEADER_TEXT.format((1,)).ljust(181)) + bytes(8),
     "pickle": pickle.dumps(Bomb()),
 }
 
@@ -757,7 +779,7 @@ LIES = {
 @pytest.mark.parametrize("name", LIES)
 def test_arrays_that_lie_are_refused(name):
     files = {**FILES, "arrays.npz": archive({"a0.npy": LIES[name]})}
-    with pytest.raises(DescriptionError, match=r"arrays.npz"):
+    with pytest.raises(DescriptionError, match=r"`arrays.npz` must hold arrays"):
         from_files(files)
 
 
@@ -806,6 +828,20 @@ def test_a_mixture_of_no_probability_is_refused():
         arrays = {**first.arrays, name: np.array(weights)}
         with pytest.raises(DescriptionError, match="weights >= 0 that sum to 1"):
             rebuild(Description(first.tree, arrays))
+
+
+def test_trees_deeper_than_any_run_are_refused():
+    nested = ()
+    for _ in range(60):
+        nested = (nested,)
+    deep = to_files(describe(replace(ORIGINAL, extras=nested)))
+    with pytest.raises(DescriptionError, match="nested at most 50 levels"):
+        from_files(deep)
+
+
+def test_headers_as_numpy_writes_them_are_read():
+    """So that the lies are refused for what they are."""
+    assert described_as((1,)) + bytes(8) == npy(np.zeros(1))
 
 
 def test_another_format_is_refused():
