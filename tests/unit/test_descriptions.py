@@ -511,10 +511,8 @@ def test_a_function_of_time_is_known_by_its_values():
     assert described(named_alike(0.5 + 1e-15)).digest != first.digest
     (line,) = differences(described(named_alike(0.6)), first)
     assert line.startswith("model.drives[0][1].values: ")
-    inside = described(lambda t: (t - 0.1) * (t - 0.4) * (t - 0.7))
-    assert (
-        inside.digest != described(lambda t: (t - 0.1) * (t - 0.4) * (0.7 - t)).digest
-    )
+    bump = described(lambda t: 1 + (t - 0.1) * (t - 0.7))
+    assert bump.digest != described(lambda t: 1 - (t - 0.1) * (t - 0.7)).digest
     nan = described(lambda t: 1 / (t - 0.1))  # it has no value at the start
     assert nan.digest == described(lambda t: 1 / (t - 0.1)).digest
 
