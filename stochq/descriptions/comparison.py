@@ -44,7 +44,16 @@ def differences(ours: Description, theirs: Description) -> list[str]:
         and only if the digests are equal.
     """
     pair = _Pair(ours, theirs)
-    return list(pair.compare(hashed(ours.tree), hashed(theirs.tree), ""))
+    here, there = (_without_functions(hashed(d.tree)) for d in (ours, theirs))
+    lines = list(pair.compare(here, there, ""))
+    if not lines and ours.digest != theirs.digest:  # nothing else is left
+        lines = ["functions: shared by other parts there than here"]
+    return lines
+
+
+def _without_functions(tree: dict[str, Node]) -> dict[str, Node]:
+    """Return a tree without its functions, which are compared where they are used."""
+    return {key: node for key, node in tree.items() if key != "functions"}
 
 
 class _Pair:
@@ -52,6 +61,7 @@ class _Pair:
 
     def __init__(self, ours: Description, theirs: Description) -> None:
         self.ours, self.theirs = ours, theirs
+        self.met: set[tuple[int, int]] = set()
 
     def compare(self, ours: Node, theirs: Node, path: str) -> Iterator[str]:
         """Yield the differences below two nodes."""
@@ -65,6 +75,8 @@ class _Pair:
                 yield f"{name}: {difference}"
         elif form == "matrix":
             yield from self.matrices(ours["matrix"], theirs["matrix"], name)
+        elif form == "function":
+            yield from self.functions(ours["function"], theirs["function"], path)
         elif form in ("kind", "dict", "list", "mapping"):
             yield from self.members(branches(ours), branches(theirs), path, form)
         elif canonical(ours) != canonical(theirs):
@@ -89,6 +101,16 @@ class _Pair:
                 f"{path.removeprefix('.')}: in the order {', '.join(there)} there, "
                 f"{', '.join(here)} here"
             )
+
+    def functions(self, ours: int, theirs: int, path: str) -> Iterator[str]:
+        """Yield how two functions differ, where they are met first."""
+        if (ours, theirs) not in self.met:
+            self.met.add((ours, theirs))
+            mine, others = (
+                d.tree["functions"][k]
+                for d, k in ((self.ours, ours), (self.theirs, theirs))
+            )
+            yield from self.compare(mine, others, path)
 
     def matrices(self, ours: Node, theirs: Node, name: str) -> Iterator[str]:
         """Yield in one line how two matrices differ."""
@@ -159,7 +181,7 @@ def _words(node: Node) -> str:
     content = node[form]
     if form == "complex":
         return f"({_words(content[0])}{' + '}{_words(content[1])}i)"
-    return f"function {content}" if form == "function" else str(content)
+    return "a function" if form == "function" else str(content)
 
 
 def _square(side: Any) -> str:

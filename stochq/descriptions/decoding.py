@@ -186,8 +186,6 @@ class _Reader:
 
     def function(self, number: Node) -> Any:
         """Return one of the functions."""
-        if type(number) is not int or not 0 <= number < len(self.functions):
-            raise DescriptionError(f"a function must be known, but is {number!r:.60}")
         if number not in self.built:
             self.built[number] = self.instance(self.functions[number])
         return self.built[number]

@@ -109,9 +109,10 @@ class _Draft:
 
     def collection(self, value: Any, path: str) -> Node:
         """Return an array, a matrix, a mapping or a sequence as a node."""
+        shape: Any = getattr(value, "shape", ())
         if isinstance(value, np.ndarray) and value.dtype.kind in NUMBERS:
             return self.array(value)
-        if sp.issparse(value) and len(set(np.shape(value))) == 1:
+        if sp.issparse(value) and shape == 2 * shape[:1]:
             return self.matrix(value)
         if isinstance(value, Mapping) and all(map(_is_key, value)):
             pairs = [
@@ -136,7 +137,8 @@ class _Draft:
 
     def matrix(self, value: Any) -> Node:
         """Return a sparse matrix by its stored elements."""
-        rows = sp.csr_array(value)
+        rows: Any = sp.csr_array(value, copy=True)
+        rows.sum_duplicates()
         parts = {
             "side": rows.shape[0],
             "data": self.array(rows.data),

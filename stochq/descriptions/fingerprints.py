@@ -6,18 +6,22 @@ import hashlib
 from collections.abc import Callable, Mapping
 from functools import partial
 from types import CodeType, FunctionType, MethodType, ModuleType
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import scipy.sparse as sp
 
 from stochq.arrays import Floats
 from stochq.envelopes import evaluate
+from stochq.errors import ModelError
 
 __all__ = ["PROBES", "of_code", "of_values", "qualified_name"]
 
 #: Times at which a function of time is asked for its value, ends included.
 PROBES = 513
+
+#: What is written out already, by its address: its number and itself.
+Seen: TypeAlias = dict[int, tuple[int, Any]]
 
 PLAIN = (type(None), bool, int, float, complex, str, bytes, type(Ellipsis))
 
@@ -32,9 +36,8 @@ def qualified_name(function: Any) -> str:
 
 def of_values(function: Callable[[float], float], times: Floats) -> str:
     """Return the SHA-256 of f at equally spaced times; NaN is where it has no value."""
-    values = np.array(
-        [_value(function, t) for t in np.linspace(*times[[0, -1]], PROBES)]
-    )
+    probes = np.linspace(times[0], times[-1], PROBES)
+    values = np.array([_value(function, t) for t in probes])
     return hashlib.sha256(values.astype("<f8").tobytes()).hexdigest()
 
 
@@ -52,25 +55,38 @@ def of_code(function: Any) -> str:
     The code itself, its constants, defaults, what it encloses, and the plain values and
     functions of its own module that it names.
     """
-    return hashlib.sha256(_text(function, ()).encode()).hexdigest()
+    try:
+        text = _text(function, {})
+    except RecursionError as error:
+        raise ModelError(
+            f"`{qualified_name(function)}` must not reach a collection that contains "
+            "itself, but does"
+        ) from error
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _text(value: Any, above: tuple[int, ...]) -> str:
-    """Return a text that is the same in every process; `above` is what contains it."""
+def _text(value: Any, seen: Seen) -> str:
+    """Return a text that is the same in every process.
+
+    Functions and objects are written out once, and then go by their number.
+    """
     if isinstance(value, PLAIN):
         return repr(value)
-    if id(value) in above:
-        return "itself"
-    above = (*above, id(value))
     if isinstance(value, CodeType):
         parts = [value.co_code.hex(), repr(value.co_names)]
-        return f"code({', '.join(parts + [_text(c, above) for c in value.co_consts])})"
+        return f"code({', '.join(parts + [_text(c, seen) for c in value.co_consts])})"
+    collection = _collection_text(value, seen)
+    if collection:
+        return collection
+    if id(value) in seen:
+        return f"number {seen[id(value)][0]}"
+    seen[id(value)] = (len(seen), value)  # kept, so that no other gets its place
     if isinstance(value, FunctionType):
-        return _function_text(value, above)
-    return _collection_text(value, above) or _object_text(value, above)
+        return _function_text(value, seen)
+    return _object_text(value, seen)
 
 
-def _collection_text(value: Any, above: tuple[int, ...]) -> str:
+def _collection_text(value: Any, seen: Seen) -> str:
     """Return a text for arrays and collections, those without order sorted."""
     if isinstance(value, np.ndarray | np.generic) and not value.dtype.hasobject:
         content = hashlib.sha256(np.asarray(value).tobytes()).hexdigest()
@@ -79,31 +95,31 @@ def _collection_text(value: Any, above: tuple[int, ...]) -> str:
         matrix: Any = value
         rows = matrix.tocsr()
         parts = (rows.shape, rows.data, rows.indices, rows.indptr)
-        return f"matrix({_text(parts, above)})"
+        return f"matrix({_text(parts, seen)})"
     if isinstance(value, set | frozenset):
-        return f"set({', '.join(sorted(_text(v, above) for v in value))})"
+        return f"set({', '.join(sorted(_text(v, dict(seen)) for v in value))})"
     if isinstance(value, Mapping):
-        pairs = (f"{_text(k, above)}: {_text(v, above)}" for k, v in value.items())
+        pairs = (f"{_text(k, seen)}: {_text(v, seen)}" for k, v in value.items())
         return f"mapping({', '.join(pairs)})"
     if isinstance(value, tuple | list):
-        return f"{type(value).__name__}({', '.join(_text(v, above) for v in value)})"
+        return f"{type(value).__name__}({', '.join(_text(v, seen) for v in value)})"
     return ""
 
 
-def _function_text(function: FunctionType, above: tuple[int, ...]) -> str:
+def _function_text(function: FunctionType, seen: Seen) -> str:
     """Return a text for a function: its code, and what the code reaches."""
     cells = []
     for cell in function.__closure__ or ():
         try:
-            cells.append(_text(cell.cell_contents, above))
+            cells.append(_text(cell.cell_contents, seen))
         except ValueError:  # not assigned yet
             cells.append("empty")
-    defaults = _text((function.__defaults__, function.__kwdefaults__), above)
+    defaults = _text((function.__defaults__, function.__kwdefaults__), seen)
     reached = [
-        f"{name}={_global_text(function, function.__globals__[name], above)}"
+        f"{name}={_global_text(function, function.__globals__[name], seen)}"
         for name in sorted(_names(function.__code__) & function.__globals__.keys())
     ]
-    parts = [_text(function.__code__, above), defaults, *cells, *reached]
+    parts = [_text(function.__code__, seen), defaults, *cells, *reached]
     return f"function({', '.join(parts)})"
 
 
@@ -113,29 +129,29 @@ def _names(code: CodeType) -> set[str]:
     return set(code.co_names).union(*map(_names, inner))
 
 
-def _global_text(owner: FunctionType, value: Any, above: tuple[int, ...]) -> str:
+def _global_text(owner: FunctionType, value: Any, seen: Seen) -> str:
     """Return a text for a global: code of other modules goes by its name."""
     foreign = getattr(value, "__module__", None) != owner.__module__
     if isinstance(value, ModuleType | type) or (callable(value) and foreign):
         module = getattr(value, "__module__", "")
         return f"{module}.{qualified_name(value)}"
-    return _text(value, above)
+    return _text(value, seen)
 
 
-def _object_text(value: Any, above: tuple[int, ...]) -> str:
+def _object_text(value: Any, seen: Seen) -> str:
     """Return a text for an object: its class, its state, and the code that is called.
 
     Addresses in memory never enter, nor does what only a class knows.
     """
     name = f"{type(value).__module__}.{type(value).__qualname__}"
     if isinstance(value, MethodType):
-        return f"method({_text((value.__func__, value.__self__), above)})"
+        return f"method({_text((value.__func__, value.__self__), seen)})"
     if isinstance(value, partial):
         parts = (value.func, value.args, value.keywords)
-        return f"partial({_text(parts, above)})"
+        return f"partial({_text(parts, seen)})"
     wrapped = getattr(value, "py_func", None)  # numba's compiled functions
     if wrapped is not None:
-        return f"{name}({_text(wrapped, above)})"
+        return f"{name}({_text(wrapped, seen)})"
     called = getattr(type(value), "__call__", None)  # noqa: B004
-    code = called if isinstance(called, FunctionType) else qualified_name(value)
-    return f"{name}({_text((code, getattr(value, '__dict__', {})), above)})"
+    code: Any = called if isinstance(called, FunctionType) else qualified_name(value)
+    return f"{name}({_text((code, getattr(value, '__dict__', {})), seen)})"

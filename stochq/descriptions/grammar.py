@@ -26,10 +26,10 @@ def check_tree(tree: Node, arrays: Arrays) -> None:
     functions = tree.get("functions")
     if not isinstance(functions, list) or any(form_of(f) != "kind" for f in functions):
         raise ValueError("its functions must be a list of descriptions")
-    _check(tree, arrays, 0)
+    _check(tree, arrays, len(functions), 0)
 
 
-def _check(node: Node, arrays: Arrays, depth: int) -> None:
+def _check(node: Node, arrays: Arrays, functions: int, depth: int) -> None:
     """Check a node and those below it."""
     form = form_of(node)
     if depth > DEPTH:
@@ -40,9 +40,11 @@ def _check(node: Node, arrays: Arrays, depth: int) -> None:
         raise ValueError(f"its array {node[form]!r:.40} must be there, but is not")
     if form in RULES and not RULES[form](node[form]):
         raise ValueError(f"its {form} must be well formed, but is {node[form]!r:.40}")
+    if form == "function" and node[form] >= functions:
+        raise ValueError(f"its function {node[form]} must be there, but is not")
     if isinstance(node, dict | list):
         for child in node.values() if isinstance(node, dict) else node:
-            _check(child, arrays, depth + 1)
+            _check(child, arrays, functions, depth + 1)
 
 
 def _is_text(value: Any) -> bool:

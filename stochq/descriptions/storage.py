@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import json
-import math
+import re
 import zipfile
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from stochq.descriptions.encoding import NUMBERS
 from stochq.descriptions.grammar import check_tree
 from stochq.descriptions.tree import Arrays, Description, Node, array_names
 from stochq.errors import DescriptionError
@@ -30,11 +29,13 @@ BROKEN_ARCHIVE = (
     OSError, RuntimeError, TypeError, ValueError,
 )  # fmt: skip
 
-#: What numpy raises for a header that is no header; its parser is Python's own.
-BROKEN_HEADER = (
-    ArithmeticError, LookupError, MemoryError, RecursionError, SyntaxError, TypeError,
-    ValueError,
-)  # fmt: skip
+#: Before its elements: numpy's mark, the size of the rest, type and shape as text.
+HEADER_SIZE = 10
+HEADER = re.compile(
+    rb"\x93NUMPY\x01\x00(?P<size>..)\{'descr': '(?P<type>[<|][biufc]\d{1,2})', "
+    rb"'fortran_order': False, 'shape': \((?P<shape>[\d, ]{0,400})\), \} *\n",
+    re.DOTALL,
+)
 
 
 def to_files(description: Description) -> dict[str, bytes]:
@@ -60,12 +61,17 @@ def _packed(arrays: Arrays) -> bytes:
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as archive:
         for name in sorted(arrays, key=lambda name: (len(name), name)):
-            member = io.BytesIO()
-            np.lib.format.write_array(member, np.asarray(arrays[name]), (1, 0), False)
             entry = zipfile.ZipInfo(f"{name}.npy", DATE)
             entry.create_system = 3
             entry.external_attr = 0o644 << 16
-            archive.writestr(entry, member.getvalue())
+            archive.writestr(entry, _member(arrays[name]))
+    return buffer.getvalue()
+
+
+def _member(array: npt.NDArray[Any]) -> bytes:
+    """Return an array in numpy's format."""
+    buffer = io.BytesIO()
+    np.lib.format.write_array(buffer, array, (1, 0), allow_pickle=False)
     return buffer.getvalue()
 
 
@@ -91,7 +97,8 @@ def from_files(read: Callable[[str], bytes] | Mapping[str, bytes]) -> Descriptio
     unknown = arrays.keys() - set(array_names(tree))
     if unknown:
         raise DescriptionError(
-            f"`{ARRAYS}` must hold what `{RUN}` names, but holds {min(unknown)!r:.40} too"
+            f"`{ARRAYS}` must hold what `{RUN}` names, "
+            f"but holds {min(unknown)!r:.40} too"
         )
     description = Description(tree, arrays)
     found = description.digest
@@ -160,23 +167,19 @@ def _unpacked(content: bytes) -> dict[str, npt.NDArray[Any]]:
 
 
 def _array(content: bytes) -> npt.NDArray[Any]:
-    """Return an array whose header tells the truth about its size and type."""
+    """Return the array that `_member` would write like this, to the last byte."""
+    found = HEADER.match(content)
     try:
-        stream = io.BytesIO(content)
-        if np.lib.format.read_magic(stream) != (1, 0):
-            raise ValueError("it has another version")
-        header = np.lib.format.read_array_header_1_0(stream)
-        shape, by_column, dtype = header
-        numeric = dtype.kind in NUMBERS and not dtype.hasobject and not by_column
-        if not numeric or dtype.newbyteorder("<") != dtype:
-            raise ValueError(f"it holds {dtype}")
-        data = content[stream.tell() :]
-        if min(shape, default=0) < 0 or math.prod(shape) * dtype.itemsize != len(data):
-            raise ValueError("its size is not that of its shape")
+        if not found:
+            raise ValueError("it has another header")
+        shape = tuple(int(n) for n in found["shape"].split(b",") if n.strip())
+        dtype = np.dtype(found["type"].decode())
+        data = content[HEADER_SIZE + int.from_bytes(found["size"], "little") :]
         array = np.frombuffer(data, dtype).reshape(shape)
-    except BROKEN_HEADER as error:
-        reason = " ".join(str(error).split())
+        if _member(array) != content:
+            raise ValueError("its header has more than an array needs")
+    except (TypeError, ValueError, OverflowError) as error:
         raise DescriptionError(
-            f"`{ARRAYS}` must hold arrays of numbers, but one is damaged: {reason:.80}"
+            f"`{ARRAYS}` must hold arrays of numbers, but one is damaged: {error!s:.80}"
         ) from error
     return array
