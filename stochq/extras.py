@@ -24,7 +24,7 @@ from stochq.lowering import Dynamics
 from stochq.mean_state import check_room
 from stochq.wanted import Wanted, refuse_weights
 
-__all__ = ["EXTRA_CLASSES", "Extras", "Limits", "as_extras", "limits_of"]
+__all__ = ["EXTRA_CLASSES", "Extras", "Limits", "as_extras"]
 
 #: Most jumps kept of one trajectory: room for them is made before they happen.
 MOST_KEPT = 10**6
@@ -177,17 +177,3 @@ def _as_states(states: Any) -> bool | tuple[float, ...]:
         raise ModelError(
             f"`states` must be True or some of the output times, but is {states!r:.60}"
         ) from error
-
-
-def limits_of(
-    names: Sequence[str],
-    observables: Sequence[tuple[float, float]],
-    functions: Mapping[str, Function],
-) -> dict[str, tuple[float, float]]:
-    """Return the smallest and largest possible values that are known, by name."""
-    found = dict(zip(names, observables, strict=False))
-    for name, function in functions.items():
-        limits = getattr(function, "limits", None)
-        if limits is not None:
-            found[name] = limits
-    return found

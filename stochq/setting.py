@@ -17,7 +17,8 @@ from stochq.choice import default_scheme
 from stochq.conserved import deterministic
 from stochq.descriptions import Description, Recipe, describe, rebuild, rebuilt_scheme
 from stochq.errors import DescriptionError, ModelError
-from stochq.extras import EXTRA_CLASSES, Extras, Limits, limits_of
+from stochq.extras import EXTRA_CLASSES, Extras, Limits
+from stochq.functions import limits_of
 from stochq.lowering import Dynamics, lower
 from stochq.model import Model
 from stochq.moments import Moments
@@ -136,9 +137,8 @@ def setting_of(
     stream_key(seed, Purpose.NOISE)  # checks the seed
     grid = as_times(times)
     dynamics = lower(model, unraveling)
-    limits = limits_of(
-        tuple(model.observables), observable_limits(dynamics), extras.functions
-    )
+    known = zip(model.observables, observable_limits(dynamics), strict=True)
+    limits = dict(known) | limits_of(tuple(extras.functions.items()))
     wanted = extras.wanted(dynamics, grid, limits)
     how = (model, grid, seed, dict(unraveling or {}), extras, dynamics, wanted, limits)
     if scheme is not None:
