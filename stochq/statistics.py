@@ -383,7 +383,8 @@ class Forest:
         parts = [statistics for _, statistics in self.members()]
         if not parts:
             raise ValueError("a forest must hold at least one atom, but is empty")
-        size = batch_size(self.n_traj)
+        # parts are coarser where a run that had more lost what was in between
+        size = max(batch_size(self.n_traj), *(part.size for part in parts))
         coarse = [_cut(part, size) for part in parts]
         return _folded(coarse)
 
