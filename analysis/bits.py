@@ -34,7 +34,7 @@ def bits(ensemble: Ensemble) -> dict[str, bytes]:
     for name in ("statistics", "jump_records", "signals", "histograms", "first"):
         found |= leaves(getattr(ensemble, name), name)
     state = ensemble.mean_state
-    found |= leaves(state and (state.mean, state.halves), "mean_state")
+    found |= leaves(state, "mean_state")
     return found
 
 

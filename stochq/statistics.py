@@ -120,8 +120,9 @@ class Statistics:
             comoments=_merged_comoments(self.comoments, other.comoments, a, b),
             jumps=self.jumps + other.jumps,
             norms=self.norms + other.norms,
-            norm_defect=max(self.norm_defect, other.norm_defect),
-            residual=max(self.residual, other.residual),
+            # unlike max, NaN whatever the order
+            norm_defect=float(np.maximum(self.norm_defect, other.norm_defect)),
+            residual=float(np.maximum(self.residual, other.residual)),
             signals=np.concatenate([self.signals, other.signals], axis=-1),
             kept=_joined(self.kept, other.kept),
             states=_added(self.states, other.states),
