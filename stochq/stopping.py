@@ -34,6 +34,9 @@ RESERVE = 2.0
 #: Square of the number of events that may have been missed where few were seen.
 UNSEEN = 3.0
 
+#: Trajectories up to which a float counts them.
+MOST = 2**53
+
 #: Atoms at the first look, a power of two of at least 4.
 FLOOR = 4
 
@@ -159,6 +162,8 @@ def as_goal(n_traj: Any, tolerance: Any, max_time: Any, names: Sequence[str]) ->
         whole = isinstance(n_traj, (int, np.integer)) and not isinstance(n_traj, bool)
         if not whole or n_traj < 2:
             raise ValueError(f"`n_traj` must be an integer >= 2, but is {n_traj!r:.60}")
+        if n_traj > MOST:
+            raise ValueError(f"`n_traj` must be at most 2^53, but is {n_traj!r:.60}")
         n_traj = int(n_traj)
     if max_time is not None:
         number = isinstance(max_time, (int, float, np.number))
