@@ -51,6 +51,7 @@ __all__ = [
 ]
 
 #: What is not yet on disk is at most what these seconds, or this part of all, took.
+#: Looked up at every save: whoever must lose less may set them.
 SAVE_SECONDS, SAVE_SHARE = 2.0, 0.01
 
 #: Seconds until writing is tried again after it failed.

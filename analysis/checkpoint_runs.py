@@ -4,7 +4,6 @@ from functools import cache
 from pathlib import Path
 
 import numpy as np
-from analytic import LOWER, SX, SZ, dephased_pair
 from bits import bits
 
 from stochq import (
@@ -18,6 +17,7 @@ from stochq import (
     Jump,
     Kicks,
     Model,
+    Occupations,
     SquaredModulus,
     Strang,
     WhiteNoise,
@@ -28,6 +28,10 @@ from stochq.setting import Setting, setting_of
 from stochq.stopping import Goal
 
 TIMES = [0, 0.4, 1]
+
+LOWER = np.array([[0, 1], [0, 0]])
+SX, SZ = np.array([[0, 1], [1, 0]]), np.diag([1.0, -1.0])
+FIRST, SECOND = np.diag([1.0, 0.0]), np.diag([0.0, 1.0])
 
 HYBRID = Model(
     hamiltonian=SX,
@@ -56,7 +60,15 @@ WILD = Model(
     initial=[0.6, 0.8],
     observables={"x": SX, "z": SZ},
 )
-FERMIONS = dephased_pair().model
+FERMIONS = Model(
+    hamiltonian=-SX,
+    dissipators=[
+        Dissipator(FIRST, 0.9, name="first"),
+        Dissipator(SECOND, 0.5, name="second"),
+    ],
+    initial=Occupations([1, 0]),
+    observables={"n1": FIRST, "n2": SECOND},
+)
 
 RUNS = {
     "all extras": (
