@@ -302,6 +302,7 @@ class Checkpoint:
                     draft.unlink()
             _claim(folder, description)
             found = read_blocks(folder, description.digest, layout)
+            _refuse_a_stranger(folder, description.digest, found)
             held.pop_all()
         for path, reason in found.damaged.items():
             _put_aside(path, reason)
@@ -429,6 +430,16 @@ def _foreign(folder: Path, digest: str) -> str:
             if mark not in _checked(path):
                 return path.name
     return ""
+
+
+def _refuse_a_stranger(folder: Path, digest: str, found: Found) -> None:
+    """Refuse a description that lies where only another run's trajectories are."""
+    theirs = _foreign(folder, digest)
+    if theirs and not found.forest.trees and not found.rests:
+        raise CheckpointError(
+            f"{folder} must hold trajectories of the run in its run.json, but {theirs} "
+            "and all others that are whole are of another run"
+        )
 
 
 def _put_aside(path: Path, reason: str) -> None:

@@ -226,6 +226,19 @@ def test_without_its_description_a_folder_is_not_given_to_another_run(folder):
     assert block_paths(folder) == files
 
 
+def test_the_description_of_another_run_does_not_take_over(folder):
+    shutil.copy(other_run(folder) / "run.json", folder)
+    files = block_paths(folder)
+    for use in (resume, whole):
+        with pytest.raises(CheckpointError, match=r"another run|seed: 2 there, 1 here"):
+            use(folder)
+    assert block_paths(folder) == files
+    (folder / "run.json").unlink()
+    with pytest.warns(CheckpointWarning, match="written anew"):
+        found = whole(folder)
+    assert different(bits(found), plain(NAME, N_TRAJ)) == []
+
+
 def test_a_damaged_description_and_a_damaged_file_are_mended_together(folder):
     (folder / "run.json").write_text("{")
     emptied(part(folder, 1))
