@@ -32,11 +32,13 @@ from stochq.folders import checkpoint_status, resume
 ROOT = Path(__file__).parents[1]
 SAVE = ROOT / "analysis" / "results" / "soak.csv"
 
-KILLS, N_TRAJ, SEED = 50, 800_000, 1
+KILLS, N_TRAJ, SEED = 50, 600_000, 1
 
-#: Seconds from the start of a process to its death, at most: half of them go by before
-#: it has read what is there, the other half must do more than what is lost.
-LONGEST = 5.0
+#: Seconds that a process has at most, beside those that it takes to start.
+WORKING = 3.0
+
+#: Seconds that a kill waits at most for a file that is being written.
+WAITING = 10.0
 
 #: Seconds between files; the package's own interval would need hours.
 SAVE_SECONDS = 0.2
@@ -118,7 +120,9 @@ def killed(process: subprocess.Popen[str], seconds: float, folder: Path | None) 
         if process.poll() is not None:
             return False
         time.sleep(0.005)
-    while folder and not drafts(folder) and time.monotonic() < begin + 2 * LONGEST:
+    while (
+        folder and not drafts(folder) and time.monotonic() < begin + seconds + WAITING
+    ):
         if process.poll() is not None:
             return False
     process.send_signal(signal.SIGKILL)
@@ -133,7 +137,17 @@ def trajectories(folder: Path) -> int:
         return 0
 
 
-def study(folder: Path, kills: int, n_traj: int, seed: int, longest: float) -> Found:
+def seconds_to_start() -> float:
+    """Return how long a process takes that has next to nothing to do."""
+    work(64)  # from here on, kernels are compiled
+    with tempfile.TemporaryDirectory() as folder:
+        begin = time.monotonic()
+        with started(Path(folder) / "run", 64, 1, "simulate") as process:
+            process.communicate()
+    return time.monotonic() - begin
+
+
+def study(folder: Path, kills: int, n_traj: int, seed: int) -> Found:
     """Run, kill, and go on; compare at the end.
 
     Raises
@@ -142,6 +156,7 @@ def study(folder: Path, kills: int, n_traj: int, seed: int, longest: float) -> F
         If the run was done before all kills, or a process failed.
     """
     random = np.random.default_rng(seed)
+    longest = seconds_to_start() + WORKING
     found = []
     for number in range(1, kills + 1):
         begun = (folder / "goal.json").exists()
@@ -185,7 +200,7 @@ def main() -> int:
         return 0
     with tempfile.TemporaryDirectory() as folder:
         run = Path(folder) / "run"
-        found = study(run, args.kills, args.n_traj, args.seed, LONGEST)
+        found = study(run, args.kills, args.n_traj, args.seed)
     same = found.disturbed == found.undisturbed
     lines = header(
         f"python analysis/soak.py --kills {args.kills} --n-traj {args.n_traj} "
