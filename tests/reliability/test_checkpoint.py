@@ -106,6 +106,20 @@ def test_shards_merge_to_the_same_bits(name, n_traj, count, left_out):
         assert different(bits(more), plain(name, 1100)) == []
 
 
+@settings(max_examples=10, deadline=None, derandomize=True)
+@given(pieces=PIECES)
+def test_a_tolerance_stops_at_the_same_trajectory(pieces):
+    goal = {"tolerance": {"x": 0.03, "x2": 0.05}}
+    expected = run("all extras", **goal)
+    assert 256 < expected.n_traj < 17 * ATOM
+    with tempfile.TemporaryDirectory() as name_of_folder:
+        folder = Path(name_of_folder) / "run"
+        crash("all extras", folder, expected.n_traj, pieces)
+        found = run("all extras", checkpoint=folder, **goal)
+        assert different(bits(found), bits(expected)) == []
+        assert found.stopped_by == "tolerance"
+
+
 def test_the_comparison_sees_one_bit():
     one, other = plain("all extras", 130), plain("all extras", 130, 2)
     assert len(one) > 40

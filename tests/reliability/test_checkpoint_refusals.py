@@ -136,6 +136,13 @@ def test_fewer_than_there_are_is_refused_and_the_goal_stays(tmp_path):
     assert different(bits(resume(folder)), plain("explicit", 1030)) == []
 
 
+def test_a_tolerance_looks_at_full_atoms_only(tmp_path):
+    run("explicit", 400, checkpoint=tmp_path / "run")
+    found = run("explicit", 400, tolerance=1.0, checkpoint=tmp_path / "run")
+    assert (found.n_traj, found.stopped_by) == (384, "tolerance")
+    assert different(bits(found), plain("explicit", 384)) == []
+
+
 @pytest.mark.parametrize("n_traj", [100, 1000])
 def test_shards_do_not_share_a_folder(tmp_path, n_traj):
     parts = [tmp_path / f"{k}" for k in (1, 2)]
@@ -205,6 +212,11 @@ def test_what_cannot_be_a_folder_is_refused_in_one_line(tmp_path, where):
     with pytest.raises(CheckpointError, match="must be a folder") as told:
         asked(paths.get(where, Path(where)))
     assert "\n" not in str(told.value)
+    parts = [tmp_path / f"{k}" for k in (1, 2)]
+    for k, part in enumerate(parts, 1):
+        asked(part, shard=(k, 2))
+    with pytest.raises(CheckpointError, match="must be a"):
+        merge_checkpoints(parts, paths.get(where, Path(where)))
     assert file.read_text() == "mine"
 
 
@@ -374,8 +386,8 @@ def test_a_disk_that_is_full_at_the_start_is_told_before_any_work(tmp_path):
         print(different(bits(work(folder=FOLDER)), expected))
         """,
     ).splitlines()
-    assert told[0].startswith("CheckpointError `checkpoint` must be a folder that can")
-    assert "File too large" in told[0]
+    assert told[0].startswith("CheckpointError ")
+    assert told[0].endswith("a folder that can be written, but cannot: File too large")
     assert told[1:] == ["True []", "[]"]
 
 
