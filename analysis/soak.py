@@ -164,7 +164,9 @@ def seconds_to_start() -> float:
     return time.monotonic() - begin
 
 
-def study(folder: Path, kills: int, n_traj: int, seed: int) -> Found:
+def study(
+    folder: Path, kills: int, n_traj: int, seed: int, working: float = WORKING
+) -> Found:
     """Run, kill, and go on; compare at the end.
 
     Raises
@@ -173,7 +175,7 @@ def study(folder: Path, kills: int, n_traj: int, seed: int) -> Found:
         If the run was done before all kills, or a process failed.
     """
     random = np.random.default_rng(seed)
-    longest = seconds_to_start() + WORKING
+    longest = seconds_to_start() + working
     found = []
     for number in range(1, kills + 1):
         how = str(
@@ -181,7 +183,7 @@ def study(folder: Path, kills: int, n_traj: int, seed: int) -> Found:
         )
         n_jobs = int(random.integers(1, 3))
         moment = MOMENTS[number % len(MOMENTS)]
-        seconds = float(random.uniform(0, longest if moment == "any" else WORKING))
+        seconds = float(random.uniform(0, longest if moment == "any" else working))
         begin = time.monotonic()
         with started(folder, n_traj, n_jobs, how) as process:
             if not killed(process, seconds, moment, folder):
