@@ -33,7 +33,7 @@ from stochq.folders import checkpoint_status, resume
 ROOT = Path(__file__).parents[1]
 SAVE = ROOT / "analysis" / "results" / "soak.csv"
 
-KILLS, N_TRAJ, SEED = 50, 1_200_000, 1
+KILLS, N_TRAJ, SEED = 50, 1_800_000, 1
 
 #: When a process is killed: at any moment from its start on, some time after it has
 #: begun to work, or as soon as a file is being written then.
@@ -42,8 +42,8 @@ MOMENTS = ("any", "working", "writing")
 #: Seconds that a process works at most; it has those to start in addition.
 WORKING = 3.0
 
-#: Seconds that a kill waits at most for what it waits for.
-WAITING = 30.0
+#: Seconds that a kill waits at most for the begin of work, and for a file after that.
+STARTING, WRITING = 60.0, 2.0
 
 #: Seconds between files; the package's own interval would need hours.
 SAVE_SECONDS = 0.2
@@ -124,9 +124,11 @@ def begun(folder: Path) -> int:
     return path.stat().st_mtime_ns if path.exists() else 0
 
 
-def wait(process: subprocess.Popen[str], ready: Callable[[], bool]) -> None:
+def wait(
+    process: subprocess.Popen[str], ready: Callable[[], bool], most: float
+) -> None:
     """Wait until something is so, a process has ended, or it has been long enough."""
-    end = time.monotonic() + WAITING
+    end = time.monotonic() + most
     while process.poll() is None and not ready() and time.monotonic() < end:
         time.sleep(0.001)
 
@@ -137,11 +139,10 @@ def killed(
     """Kill a process at a moment of the kind that is named."""
     if moment != "any":
         before = begun(folder)
-        wait(process, lambda: begun(folder) != before)
-    end = time.monotonic() + seconds
-    wait(process, lambda: time.monotonic() > end)
+        wait(process, lambda: begun(folder) != before, STARTING)
+    wait(process, lambda: False, seconds)
     if moment == "writing":
-        wait(process, lambda: drafts(folder) > 0)
+        wait(process, lambda: drafts(folder) > 0, WRITING)
     process.send_signal(signal.SIGKILL)
     return process.wait() == -signal.SIGKILL
 
