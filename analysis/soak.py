@@ -33,14 +33,14 @@ from stochq.folders import checkpoint_status, resume
 ROOT = Path(__file__).parents[1]
 SAVE = ROOT / "analysis" / "results" / "soak.csv"
 
-KILLS, N_TRAJ, SEED = 50, 1_800_000, 1
+KILLS, N_TRAJ, SEED = 50, 3_000_000, 1
 
 #: When a process is killed: at any moment from its start on, some time after it has
 #: begun to work, or as soon as a file is being written then.
 MOMENTS = ("any", "working", "writing")
 
 #: Seconds that a process works at most; it has those to start in addition.
-WORKING = 3.0
+WORKING = 1.5
 
 #: Seconds that a kill waits at most for the begin of work, and for a file after that.
 STARTING, WRITING = 60.0, 2.0

@@ -14,7 +14,7 @@ def checked(found, kills):
 
 
 def test_a_few_kills_change_no_bit(tmp_path):
-    found = soak.study(tmp_path / "run", 2, 60_000, seed=4, working=1.0)
+    found = soak.study(tmp_path / "run", 2, 100_000, seed=4, working=0.5)
     assert checked(found, 2)[-1] > 0
 
 
