@@ -92,7 +92,7 @@ def test_every_trajectory_is_written_once(tmp_path):
     assert all(stop <= first for (_, stop), (first, _) in pairwise(ranges))
 
 
-@settings(max_examples=12, deadline=None, derandomize=True)
+@settings(max_examples=8, deadline=None, derandomize=True)
 @given(
     name=st.sampled_from(sorted(RUNS)),
     n_traj=st.sampled_from((257, 515, 1030)),

@@ -1,10 +1,10 @@
 """Folders of another run or of somebody else, or not writable; disks that are full."""
 
 import json
+import os
 import signal
 import subprocess
 import sys
-import textwrap
 from pathlib import Path
 
 import numpy as np
@@ -245,176 +245,58 @@ def test_no_time_and_no_patience_leave_one_atom_or_none(tmp_path):
 
 # ------------------------------------------------------------------- a disk that fills
 
-FULL = """
-import os, resource, signal, sys, warnings
-from pathlib import Path
-import numpy as np
-import stochq.checkpoint
-from bits import bits, different
-from checkpoint_runs import HYBRID, TIMES
-from stochq import *
-from stochq.folders import checkpoint_status
 
-stochq.checkpoint.SAVE_SECONDS = stochq.checkpoint.RETRY_SECONDS = 0.0
-FOLDER, N_TRAJ = Path(sys.argv[1]), 3000
-at_call = {}
-
-class Calls:
-    # hidden in a module from what tells one function from another
-    total = 0
-
-    def __call__(self):
-        self.total += 1
-        at_call.get(self.total, lambda: None)()
-
-sys.called = Calls()
-
-def one(states):
-    sys.called()
-    return np.ones(len(states))
-
-def work(n_traj=N_TRAJ, folder=None):
-    sys.called.total = 0
-    return simulate(HYBRID, TIMES, n_traj=n_traj, seed=1, scheme=Strang(0.2), batch=2,
-                    functions={"one": one}, keep_jumps=3, checkpoint=folder)
-
-def room(size):
-    hard = resource.getrlimit(resource.RLIMIT_FSIZE)[1]
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
-
-expected = bits(work())
-total = sys.called.total
-"""
-
-
-def run_full(tmp_path, code):
-    """Run a script in which files cannot grow; return what it prints."""
+@pytest.fixture(scope="module")
+def full_disk(tmp_path_factory):
+    """Return what happens in a process whose files cannot grow."""
     root = Path(__file__).parents[2]
+    paths = os.pathsep.join(map(str, (root, root / "analysis")))
     done = subprocess.run(
-        [sys.executable, "-c", FULL + textwrap.dedent(code), str(tmp_path / "run")],
-        env={"PYTHONPATH": f"{root}:{root / 'analysis'}", "PATH": "/usr/bin:/bin"},
+        [sys.executable, root / "tests" / "full_disk.py", tmp_path_factory.mktemp("f")],
+        env=os.environ | {"PYTHONPATH": paths},
         capture_output=True,
         text=True,
         timeout=120,
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    return done.stdout
+    return json.loads(done.stdout)
 
 
-def test_a_full_disk_stops_nothing_and_is_told_once(tmp_path):
-    told = run_full(
-        tmp_path,
-        """
-        work(2, FOLDER)
-        room(2000)
-        with warnings.catch_warnings(record=True) as caught:
-            warnings.simplefilter("always")
-            found = work(folder=FOLDER)
-        print(different(bits(found), expected), len(caught), caught[0].category)
-        print(caught[0].message)
-        print(checkpoint_status(FOLDER).n_traj, list(FOLDER.glob(".*.draft")))
-        room(-1)
-        print(different(bits(work(folder=FOLDER)), expected))
-        print(checkpoint_status(FOLDER).n_traj)
-        """,
-    ).splitlines()
-    assert told[0].startswith("[] 1 ")
-    assert "CheckpointWarning" in told[0]
-    assert "cannot write to" in told[1]
-    assert "File too large" in told[1]
-    assert told[2:] == ["2 []", "[]", "3000"]
+def test_a_full_disk_stops_nothing_and_is_told_once(full_disk):
+    off, told, safe, drafts, later, at_last = full_disk["full"]
+    assert off == later == drafts == []
+    assert len(told) == 1
+    assert told[0].startswith("CheckpointWarning: cannot write to")
+    assert "File too large" in told[0]
+    assert (safe, at_last) == (2, 3000)
 
 
-def test_what_could_not_be_written_is_written_once_there_is_room(tmp_path):
-    told = run_full(
-        tmp_path,
-        """
-        work(2, FOLDER)
-        room(2000)
-        at_call[total // 2] = lambda: room(-1)
-        with warnings.catch_warnings(record=True) as caught:
-            warnings.simplefilter("always")
-            found = work(folder=FOLDER)
-        print(different(bits(found), expected), len(caught))
-        print(checkpoint_status(FOLDER).ranges)
-        """,
-    ).splitlines()
-    assert told == ["[] 1", "((0, 3000),)"]
+def test_what_could_not_be_written_is_written_once_there_is_room(full_disk):
+    assert full_disk["freed"] == [[], 1, [[0, 3000]]]
 
 
-def test_an_interrupted_run_says_that_it_could_not_be_written(tmp_path):
-    told = run_full(
-        tmp_path,
-        """
-        work(2, FOLDER)
-        room(2000)
-        at_call[total // 2] = lambda: os.kill(os.getpid(), signal.SIGINT)
-        warnings.simplefilter("ignore")
-        try:
-            work(folder=FOLDER)
-        except KeyboardInterrupt as interrupt:
-            print(interrupt)
-            print(0 < interrupt.ensemble.n_traj < N_TRAJ)
-        room(-1)
-        try:
-            work(folder=FOLDER)
-        except KeyboardInterrupt as interrupt:
-            print(interrupt)
-        at_call.clear()
-        print(different(bits(work(folder=FOLDER)), expected))
-        """,
-    ).splitlines()
-    assert "could not be written: File too large" in told[0]
-    assert told[1] == "True"
-    assert "kept in" in told[2]
-    assert told[3:] == ["[]"]
+def test_an_interrupted_run_says_that_it_could_not_be_written(full_disk):
+    (lost, some), (kept, _), off = full_disk["stopped"]
+    assert "could not be written: File too large" in lost
+    assert "kept in" in kept
+    assert 0 < some < 3000
+    assert off == []
 
 
-def test_a_disk_that_is_full_at_the_start_is_told_before_any_work(tmp_path):
-    told = run_full(
-        tmp_path,
-        """
-        room(100)
-        try:
-            work(folder=FOLDER)
-        except ValueError as error:
-            print(type(error).__name__, error)
-        written = [p.name for p in FOLDER.iterdir() if p.stat().st_size]
-        print(sys.called.total <= 2, written)
-        room(-1)
-        print(different(bits(work(folder=FOLDER)), expected))
-        """,
-    ).splitlines()
-    assert told[0].startswith("CheckpointError ")
-    assert told[0].endswith("a folder that can be written, but cannot: File too large")
-    assert told[1:] == ["True []", "[]"]
+def test_a_disk_that_is_full_at_the_start_is_told_before_any_work(full_disk):
+    told, calls, files, off = full_disk["started"]
+    assert told.startswith("CheckpointError: ")
+    assert told.endswith("a folder that can be written, but cannot: File too large")
+    assert calls <= 2, "the function was tried, and no more"
+    assert files == off == []
 
 
-def test_ctrl_c_in_the_first_atom_keeps_it(tmp_path):
-    told = run_full(
-        tmp_path,
-        """
-        def interrupted():
-            at_call[3] = lambda: os.kill(os.getpid(), signal.SIGINT)
-            try:
-                work(folder=FOLDER)
-            except Interrupted as interrupt:
-                at_call.clear()
-                return str(interrupt).split(",")[0], interrupt.ensemble
-        print(interrupted()[0])
-        for _ in range(3):
-            interrupted()
-        next(FOLDER.glob("trajectories-0-*")).unlink()
-        print(checkpoint_status(FOLDER).ranges[0][0] > 0)
-        print(interrupted()[0])
-        print(different(bits(work(folder=FOLDER)), expected))
-        """,
-    ).splitlines()
-    assert told[0] == "interrupted after 64 of 3000 trajectories"
-    assert told[1] == "True"
-    assert told[2] == "interrupted after 256 of 3000 trajectories"
-    assert told[3] == "[]"
+def test_ctrl_c_in_the_first_atom_keeps_it(full_disk):
+    *counts, ranges, filled, off = full_disk["first"]
+    assert counts == [64, 128, 192, 256]
+    assert (ranges, filled) == ([[64, 256]], 256)
+    assert off == []
 
 
 class Interrupting:
