@@ -237,6 +237,8 @@ def run_setting(setting: Setting, goal: Goal, how: How) -> Ensemble:
             finally:
                 lost = keeper.save() if keeper else ""
         done = forest.leading(span.first)
+        if asked() and not done.members():
+            raise asked.error("interrupted before the first trajectories", None)
         ensemble = _result(setting, done.total(), span, reason, start)
         if asked():
             raise asked.error(_said(ensemble, goal, how, lost), ensemble)
