@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import difflib
 import os
 from collections.abc import Iterable
@@ -9,6 +10,9 @@ from pathlib import Path
 
 __all__ = [
     "UsageError",
+    "add_jobs_option",
+    "add_worker_options",
+    "jobs_for",
     "number_above_zero",
     "number_of_jobs",
     "output_path",
@@ -17,7 +21,7 @@ __all__ = [
     "whole_argument",
 ]
 
-#: More threads than any workstation has cores.
+#: More workers than any workstation has cores.
 MOST_JOBS = 1024
 
 #: More digits than any number needs, and fewer than Python refuses to read.
@@ -51,7 +55,7 @@ def number_above_zero(text: str, option: str) -> float:
 
 
 def number_of_jobs(text: str | None) -> int:
-    """Return the number of threads, in joblib's convention."""
+    """Return the number of workers, in joblib's convention."""
     cores = os.cpu_count() or 1
     if text is None:
         return min(2, cores)
@@ -61,6 +65,31 @@ def number_of_jobs(text: str | None) -> int:
     if jobs > MOST_JOBS:
         raise UsageError(f"`--n-jobs` must be at most {MOST_JOBS}, but is {jobs}")
     return jobs
+
+
+def add_worker_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options that say who runs trajectories; none changes a bit of them."""
+    add_jobs_option(parser)
+    parser.add_argument(
+        "--backend", metavar="NAME", help="threading, loky, multiprocessing or dask"
+    )
+    parser.add_argument(
+        "--scheduler", metavar="ADDRESS", help="of a dask cluster, with --backend dask"
+    )
+
+
+def add_jobs_option(parser: argparse.ArgumentParser) -> None:
+    """Add the number of workers."""
+    parser.add_argument(
+        "--n-jobs", metavar="K", help="workers; -1: all cores; default: at most 2"
+    )
+
+
+def jobs_for(args: argparse.Namespace) -> int | None:
+    """Return the number of workers; None: all that a cluster has."""
+    if args.backend == "dask" and args.n_jobs is None:
+        return None
+    return number_of_jobs(args.n_jobs)
 
 
 def shard_argument(text: str | None) -> tuple[int, int] | None:

@@ -364,6 +364,7 @@ def _claim(folder: Path, description: Description) -> None:
                 f"{folder} must hold the same run, but it differs: "
                 + "; ".join(found[:8])
                 + (f"; and {len(found) - 8} more" if len(found) > 8 else "")
+                + "; use another folder, or remove that one"
             )
     files = to_files(description)
     for name in sorted(files, key=lambda name: name == "run.json"):  # which comes last

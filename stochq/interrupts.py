@@ -14,12 +14,14 @@ if TYPE_CHECKING:
     from stochq.ensemble import Ensemble
 
 __all__ = [
+    "GO_ON",
     "Asked",
     "Interrupted",
     "Terminated",
     "interruptible",
     "leaving_at_once",
     "terminable",
+    "without_cure",
 ]
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
@@ -62,6 +64,15 @@ class Terminated(SystemExit):
     def __str__(self) -> str:
         """Return the message in place of the exit code."""
         return self.message
+
+
+#: Between what an interrupted run has kept and how to go on with it.
+GO_ON = "; go on by: "
+
+
+def without_cure(error: BaseException) -> str:
+    """Return what an interruption says, except for how to go on."""
+    return str(error).partition(GO_ON)[0] or "interrupted"
 
 
 class Asked:

@@ -18,9 +18,9 @@ A run file names a model builder of `stochq.documents` and its parameters::
     n_traj = 4096
     seed = 1
 
-``[run]`` says when to stop: at `n_traj` trajectories, at a `tolerance`, after `max_time`
-seconds, whichever comes first. A tolerance is a standard error, a table such as
-``{relative = 0.01}``, or a table of these by the names of observables.
+``[run]`` says when to stop: at `n_traj` trajectories, at a `tolerance`, or after
+`max_time` seconds, whichever comes first. A tolerance is a standard error, a table such
+as ``{relative = 0.01}``, or a table of these by the names of observables.
 
 Two tables are optional: ``[unraveling]`` with the name of a dissipator and a choice,
 such as ``bath = "Jump"`` or ``bath = {choice = "Homodyne", efficiency = 0.8}``, and
