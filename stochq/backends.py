@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import BrokenExecutor, CancelledError
 from contextlib import ExitStack, contextmanager
 from typing import Any
@@ -66,7 +66,7 @@ def backend(name: str | None, scheduler: str | None) -> Iterator[None]:
 def _client(scheduler: str) -> Iterator[None]:
     """Hold a connection to a cluster whose workers run the same code."""
     try:
-        import distributed
+        from distributed import Client
     except ImportError as error:
         raise UsageError(
             "`--backend dask` must find the package distributed, but it is missing; "
@@ -74,7 +74,8 @@ def _client(scheduler: str) -> Iterator[None]:
         ) from error
     logging.getLogger("distributed").setLevel(logging.CRITICAL)  # we say it ourselves
     try:
-        client: Any = distributed.Client(scheduler, timeout=CONNECT_SECONDS)
+        connect: Callable[..., Any] = Client
+        client = connect(scheduler, timeout=CONNECT_SECONDS)
     except (OSError, ValueError) as error:
         raise UsageError(
             "`--scheduler` must be the address of a dask scheduler that answers, but "

@@ -1,6 +1,6 @@
 """The errors a caller may want to catch; each message names the argument and the cure.
 
-All but the last two are `ValueError` with a message of the form "`x` must ..., but is ...".
+All but the last two are `ValueError`: "`x` must ..., but is ...".
 """
 
 from __future__ import annotations
