@@ -18,7 +18,7 @@ import json
 import time
 import warnings
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
@@ -274,14 +274,18 @@ class Checkpoint:
         folder.mkdir(parents=True, exist_ok=True)
         if not folder.is_dir():
             raise CheckpointError(f"`checkpoint` must be a folder, but is {folder}")
-        lock = _locked(folder)
-        _claim(folder, description)
-        write_goal(folder, goal)
-        for draft in folder.glob(".*.draft"):
-            draft.unlink(missing_ok=True)
-        found = read_blocks(folder, description.digest, layout)
-        for path, reason in found.damaged.items():
-            _put_aside(path, reason)
+        with ExitStack() as unlocked:
+            lock = _locked(folder)
+            if lock is not None:
+                unlocked.enter_context(lock)
+            _claim(folder, description)
+            write_goal(folder, goal)
+            for draft in folder.glob(".*.draft"):
+                draft.unlink(missing_ok=True)
+            found = read_blocks(folder, description.digest, layout)
+            for path, reason in found.damaged.items():
+                _put_aside(path, reason)
+            unlocked.pop_all()
         one = cls(folder, description, found, lock)
         one._saved = found.forest.n_traj
         one._next = time.monotonic() + SAVE_SECONDS
