@@ -36,6 +36,8 @@ n = 5
 [run]
 n_traj = 1000
 seed = 4
+[verify]
+resolution = 0.9
 """
 
 LARGE = """
@@ -47,7 +49,7 @@ start = 0.0
 stop = 6.0
 n = 61
 [run]
-n_traj = 250000
+n_traj = 200000
 seed = 1
 """
 
@@ -166,7 +168,7 @@ def test_shards_of_a_run_are_merged_to_the_same_bytes(capsys, tmp_path):
     assert "no verdict from a shard" in out
     assert "merge them first" in refused(capsys, "extend", shards[1], "--n-traj=2000")
     assert "leave none" in refused(
-        capsys, "run", file, "--out", tmp_path / "x", "--shard", "17/17"
+        capsys, "run", file, "--out", tmp_path / "x", "--shard", "1/17"
     )
     said(capsys, 0, ["merge", *shards, "--out", tmp_path / "all"])
     when = blocks(tmp_path / "all" / "trajectories")
@@ -212,7 +214,7 @@ def test_status_tells_of_every_kind_of_folder(capsys, tmp_path):
 
 def small_claims(**changes):
     """Return two claims made quick."""
-    claims = [claim for claim in all_claims() if claim.id in ("M1", "B1")]
+    claims = [claim for claim in all_claims() if claim.id in ("M1", "D5")]
     small = []
     for claim in claims:
         cases = [replace(c, n_traj={"quick": 2048}) for c in claim.cases()]
@@ -223,7 +225,7 @@ def small_claims(**changes):
 def test_shards_of_a_verification_are_merged_to_the_same_tables(capsys, tmp_path):
     command = ["verify", "--seed", "3", "--out"]
     code = main([*command, str(tmp_path / "whole")], small_claims())
-    whole = {p.name: p.read_bytes() for p in (tmp_path / "whole").glob("?1.*")}
+    whole = {p.name: p.read_bytes() for p in (tmp_path / "whole").glob("[DM]*.*")}
     assert len(whole) == 4
     assert not (tmp_path / "whole" / "trajectories").exists()
     shards = [tmp_path / "a", tmp_path / "b"]
@@ -235,9 +237,9 @@ def test_shards_of_a_verification_are_merged_to_the_same_tables(capsys, tmp_path
     merged = tmp_path / "merged"
     said(capsys, 0, ["merge", *shards, "--out", merged])
     kept = {path.name for path in (merged / "trajectories").iterdir()}
-    assert {name[:5] for name in kept} >= {"M1-0-", "B1-0-"}
+    assert {name[:5] for name in kept} >= {"M1-0-", "D5-0-"}
     said(capsys, code, [*command, merged], small_claims())
-    assert {p.name: p.read_bytes() for p in merged.glob("?1.*")} == whole
+    assert {p.name: p.read_bytes() for p in merged.glob("[DM]*.*")} == whole
     assert not (merged / "trajectories").exists()
     shutil.rmtree(next((tmp_path / "b" / "trajectories").glob("M1-*")))
     err = refused(capsys, "merge", *shards, "--out", tmp_path / "new")
@@ -320,12 +322,15 @@ def test_damaged_trajectories_are_run_again_with_one_line(capsys, tmp_path):
     assert results(out) == before
 
 
-def test_failing_trajectories_exit_1(capsys):
-    def cases():
-        raise TrajectoryError("trajectories 0 ... 63 failed: no", 0, 63)
+def test_failing_trajectories_exit_1(capsys, tmp_path):
+    class Failing(dict):
+        def __getitem__(self, profile):
+            raise TrajectoryError("trajectories 0 ... 63 failed: no", 0, 63)
 
-    claims = [replace(claim, cases=cases) for claim in small_claims()]
-    out, err = said(capsys, 1, ["verify", "--out", "nowhere"], claims)
+    claim = small_claims()[0]
+    cases = [replace(case, n_traj=Failing()) for case in claim.cases()]
+    claims = [replace(claim, cases=lambda: cases)]
+    out, err = said(capsys, 1, ["verify", "--out", tmp_path], claims)
     assert (out, err) == ("", "stochq: error: trajectories 0 ... 63 failed: no\n")
 
 
@@ -366,7 +371,7 @@ def test_signals_keep_the_run_and_say_how_to_go_on(tmp_path):
     printed, err = process.communicate()
     assert process.returncode == 130
     assert printed == ""
-    head, _, rest = err.partition(" of 250000 trajectories, ")
+    head, _, rest = err.partition(" of 200000 trajectories, ")
     assert head.startswith("stochq: interrupted after ")
     assert int(head.rpartition(" ")[2]) % 64 == 0
     assert rest == f"kept in {kept}; go on by: stochq resume {out}\n"
