@@ -55,35 +55,52 @@ def backend(name: str | None, scheduler: str | None) -> Iterator[None]:
                 stack.enter_context(joblib.parallel_config(name))
             yield
     except (BrokenExecutor, CancelledError) as error:
-        reason = str(error).partition(".")[0] or type(error).__name__
-        raise WorkerError(
-            f"workers were lost ({reason}); what was done is kept, the same command "
-            "goes on"
-        ) from error
+        raise _lost(str(error).partition(".")[0] or type(error).__name__) from error
+
+
+def _lost(reason: str) -> WorkerError:
+    """Return the error for workers that are no more."""
+    return WorkerError(
+        f"workers were lost ({reason}); what was done is kept, the same command goes on"
+    )
 
 
 @contextmanager
 def _client(scheduler: str) -> Iterator[None]:
     """Hold a connection to a cluster whose workers run the same code."""
     try:
-        from distributed import Client
+        from distributed import Client, KilledWorker
     except ImportError as error:
         raise UsageError(
             "`--backend dask` must find the package distributed, but it is missing; "
             "install stochq[cluster]"
         ) from error
-    logging.getLogger("distributed").setLevel(logging.CRITICAL)  # we say it ourselves
+    connect: Callable[..., Any] = Client
+    with _quiet():
+        try:
+            client = connect(scheduler, timeout=CONNECT_SECONDS)
+        except (OSError, ValueError) as error:
+            raise UsageError(
+                "`--scheduler` must be the address of a dask scheduler that answers, "
+                f"but is {scheduler!r:.80}: {error}"
+            ) from error
+        with client:
+            _check_workers(client, scheduler)
+            try:
+                yield
+            except KilledWorker as error:
+                raise _lost("a task ended several of them") from error
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep other packages from logging what is told in one line."""
+    before = logging.root.manager.disable
+    logging.disable(logging.CRITICAL)
     try:
-        connect: Callable[..., Any] = Client
-        client = connect(scheduler, timeout=CONNECT_SECONDS)
-    except (OSError, ValueError) as error:
-        raise UsageError(
-            "`--scheduler` must be the address of a dask scheduler that answers, but "
-            f"is {scheduler!r:.80}: {error}"
-        ) from error
-    with client:
-        _check_workers(client, scheduler)
         yield
+    finally:
+        logging.disable(before)
 
 
 def _check_workers(client: Any, scheduler: str) -> None:

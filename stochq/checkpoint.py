@@ -46,6 +46,7 @@ __all__ = [
     "read_blocks",
     "read_description",
     "read_goal",
+    "refuse_another",
     "trajectories_in",
     "write_goal",
 ]
@@ -218,7 +219,8 @@ def read_goal(folder: Path) -> Mapping[str, Any]:
         goal = json.loads((folder / "goal.json").read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise CheckpointError(
-            f"{folder} must say in goal.json when to stop, but: {error}"
+            f"{folder} must say in goal.json when to stop, but: {error}; what made it, "
+            "call or command, can mend it"
         ) from error
     if not isinstance(goal, dict):
         raise CheckpointError(f"{folder / 'goal.json'} must hold a table, but does not")
@@ -255,13 +257,7 @@ class Checkpoint:
     _failed: str = ""
 
     @classmethod
-    def open(
-        cls,
-        folder: Path,
-        description: Description,
-        layout: Layout,
-        goal: Mapping[str, Any],
-    ) -> Checkpoint:
+    def open(cls, folder: Path, description: Description, layout: Layout) -> Checkpoint:
         """Open a folder, or make it, and read what it holds.
 
         Raises
@@ -279,7 +275,6 @@ class Checkpoint:
             if lock is not None:
                 unlocked.enter_context(lock)
             _claim(folder, description)
-            write_goal(folder, goal)
             for draft in folder.glob(".*.draft"):
                 draft.unlink(missing_ok=True)
             found = read_blocks(folder, description.digest, layout)
@@ -290,6 +285,10 @@ class Checkpoint:
         one._saved = found.forest.n_traj
         one._next = time.monotonic() + SAVE_SECONDS
         return one
+
+    def aim(self, goal: Mapping[str, Any]) -> None:
+        """Write when the run should stop."""
+        write_goal(self.folder, goal)
 
     def add(self, block: Block, statistics: Statistics) -> None:
         """Keep a block; now and then, write what has gathered."""
@@ -361,18 +360,36 @@ def _claim(folder: Path, description: Description) -> None:
                 raise
             warnings.warn(f"{error}; written anew", CheckpointWarning, stacklevel=4)
         else:
-            if theirs.digest == description.digest:
-                return
-            found = differences(description, theirs)
-            raise CheckpointError(
-                f"{folder} must hold the same run, but it differs: "
-                + "; ".join(found[:8])
-                + (f"; and {len(found) - 8} more" if len(found) > 8 else "")
-                + "; use another folder, or remove that one"
-            )
+            _compare(folder, description, theirs)
+            return
     files = to_files(description)
     for name in sorted(files, key=lambda name: name == "run.json"):  # which comes last
         write_file(folder / name, files[name])
+
+
+def _compare(folder: Path, ours: Description, theirs: Description) -> None:
+    """Refuse a folder of another run, and say what differs."""
+    if theirs.digest == ours.digest:
+        return
+    found = differences(ours, theirs)
+    raise CheckpointError(
+        f"{folder} must hold the same run, but it differs: "
+        + "; ".join(found[:8])
+        + (f"; and {len(found) - 8} more" if len(found) > 8 else "")
+        + "; use another folder, or remove that one"
+    )
+
+
+def refuse_another(folder: Path | None, description: Description) -> None:
+    """Refuse a folder that is there and holds another run.
+
+    Raises
+    ------
+    CheckpointError
+        If it does, or is damaged.
+    """
+    if folder is not None and is_checkpoint(folder):
+        _compare(folder, description, read_description(folder))
 
 
 def _belongs(folder: Path, digest: str) -> bool:

@@ -6,6 +6,7 @@ import os
 import time
 import warnings
 from collections.abc import Mapping
+from concurrent.futures import BrokenExecutor
 from contextlib import closing, nullcontext
 from dataclasses import dataclass
 from functools import partial
@@ -18,7 +19,7 @@ from stochq.arrays import whole_number
 from stochq.assembly import ensemble_of
 from stochq.atoms import Source
 from stochq.blockfile import Layout
-from stochq.checkpoint import Checkpoint, CheckpointError
+from stochq.checkpoint import Checkpoint, CheckpointError, refuse_another
 from stochq.ensemble import Ensemble
 from stochq.errors import SchemeMismatchError, TrajectoryError
 from stochq.extras import as_extras
@@ -222,11 +223,13 @@ def run_setting(setting: Setting, goal: Goal, how: How) -> Ensemble:
     if setting.extras.stratified:
         statistics = _stratified(setting, goal, how)
         return _result(setting, statistics, span, "n_traj", start)
-    source = setting.source(goal.n_traj)
-    keeper = _opened(setting, source, goal, how)
+    source = _source(setting, goal, how)
+    keeper = _opened(setting, source, how)
     with closing(keeper) if keeper else nullcontext():
         forest = keeper.found.upto(goal.n_traj) if keeper else Forest()
         _refuse_others(forest, span, how, goal)
+        if keeper:
+            keeper.aim(goal.record(setting.names) | {"shard": how.shard})
         rounds = Rounds(goal, span, setting.ranges, setting.fixed, how.progress)
         workers = Workers(how.n_jobs, how.batch)
         with interruptible() as asked:
@@ -234,6 +237,10 @@ def run_setting(setting: Setting, goal: Goal, how: How) -> Ensemble:
                 reason = run_rounds(source, forest, rounds, workers, asked, keeper)
             except TrajectoryError as error:
                 raise _with_replay(error, setting) from error
+            except BrokenExecutor:
+                if not asked():
+                    raise
+                reason = "signal"  # which was for the workers, too
             finally:
                 lost = keeper.save() if keeper else ""
         done = forest.leading(span.first)
@@ -245,15 +252,20 @@ def run_setting(setting: Setting, goal: Goal, how: How) -> Ensemble:
     return ensemble
 
 
-def _opened(
-    setting: Setting, source: Source, goal: Goal, how: How
-) -> Checkpoint | None:
+def _source(setting: Setting, goal: Goal, how: How) -> Source:
+    """Return what gives the values."""
+    try:
+        return setting.source(goal.n_traj)
+    except SchemeMismatchError:  # the scheme may be that of another run
+        refuse_another(how.folder, setting.describe())
+        raise
+
+
+def _opened(setting: Setting, source: Source, how: How) -> Checkpoint | None:
     """Return the checkpoint of a run, with what it holds."""
     if how.folder is None:
         return None
-    record = goal.record(setting.names) | {"shard": how.shard}
-    layout = Layout.of(source)
-    return Checkpoint.open(how.folder, setting.describe(), layout, record)
+    return Checkpoint.open(how.folder, setting.describe(), Layout.of(source))
 
 
 def _refuse_others(forest: Forest, span: Span, how: How, goal: Goal) -> None:

@@ -1,6 +1,7 @@
 """Runs that are kept: gone on with, interrupted, extended, sharded, merged, damaged."""
 
 import json
+import os
 import shutil
 import signal
 import subprocess
@@ -131,6 +132,7 @@ def test_another_run_is_refused_with_what_differs(capsys, tmp_path):
         ("seed = 4", "seed = 5", "seed: 4 there, 5 here"),
         ("stop = 2.0", "stop = 3.0", "times"),
         ('"dissipators"', '"dissipators"\nepsilon = 0.3', "model"),
+        ("[verify]", '[unraveling]\ncoupling = "UnitaryNoise"\n[verify]', "unravel"),
         ("n_traj = 1000", "n_traj = 500", "ask for at least n_traj = 960"),
     ):
         other = written(tmp_path, SMALL.replace(old, new), "other.toml")
@@ -138,6 +140,9 @@ def test_another_run_is_refused_with_what_differs(capsys, tmp_path):
         assert message in err
         assert "use another folder" in err
         assert results(out) == before
+    assert "at least n_traj = 960" in refused(capsys, "extend", out, "--n-traj", "500")
+    said(capsys, 0, ["resume", out])  # it has not forgotten that it wants 1000
+    assert results(out) == before
     assert said(capsys, 0, ["run", written(tmp_path), "--out", out])
 
 
@@ -352,6 +357,7 @@ def started(*arguments):
         stderr=subprocess.PIPE,
         text=True,
         cwd=ROOT,
+        start_new_session=True,
     )
 
 
@@ -391,6 +397,37 @@ def test_signals_keep_the_run_and_say_how_to_go_on(tmp_path):
         process.communicate()
         assert process.returncode == 0
     assert results(out) == results(whole)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("backend", ["loky", "multiprocessing"])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_for_workers_too_keeps_the_run(tmp_path, backend, number):
+    file, out = written(tmp_path, LARGE), tmp_path / "out"
+    how = ["--n-jobs", "2", "--backend", backend]
+    process = started("run", file, "--out", out, *how)
+    wait_until(lambda: blocks(out / "trajectories"), process)
+    os.killpg(process.pid, number)
+    printed, err = process.communicate()
+    assert (process.returncode, printed) == (128 + number, "")
+    assert err.startswith("stochq: interrupted after ")
+    assert err.count("\n") == 1
+
+
+@pytest.mark.slow
+def test_a_worker_that_dies_is_one_line(tmp_path):
+    file, out = written(tmp_path, LARGE), tmp_path / "out"
+    process = started("run", file, "--out", out, "--n-jobs", "2", "--backend", "loky")
+    wait_until(lambda: blocks(out / "trajectories"), process)
+    done = subprocess.run(
+        ["pgrep", "-g", str(process.pid), "-f", "popen_loky_posix"],
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    os.kill(int(done.stdout.split()[0]), signal.SIGKILL)
+    printed, err = process.communicate()
+    assert (process.returncode, printed) == (1, "")
+    assert err.startswith("stochq: error: workers were lost")
+    assert err.count("\n") == 1
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
