@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from stochq.channels import ComplexWhiteNoise, Dissipator, WhiteNoise
     from stochq.checkpoint import CheckpointError, CheckpointWarning
     from stochq.choice import default_scheme, explain_scheme
+    from stochq.costs import Cost, plan
     from stochq.counting import (
         Correlation,
         CountingHistogram,
@@ -38,6 +39,12 @@ if TYPE_CHECKING:
         ResourceError,
         SchemeMismatchError,
         TrajectoryError,
+    )
+    from stochq.folders import (
+        CheckpointStatus,
+        checkpoint_status,
+        merge_checkpoints,
+        resume,
     )
     from stochq.functions import (
         EntanglementEntropy,
@@ -107,10 +114,12 @@ __all__ = [
     "Averaged",
     "Bins",
     "CheckpointError",
+    "CheckpointStatus",
     "CheckpointWarning",
     "ComplexWhiteNoise",
     "Convergence",
     "Correlation",
+    "Cost",
     "CountingDistribution",
     "CountingHistogram",
     "CountingStatistics",
@@ -166,6 +175,7 @@ __all__ = [
     "WaitingTimeDistribution",
     "WaitingTimes",
     "WhiteNoise",
+    "checkpoint_status",
     "compare_unravelings",
     "convergence",
     "correlation_equation",
@@ -186,7 +196,10 @@ __all__ = [
     "macroscopic_equation",
     "macroscopic_magnetization",
     "master_equation",
+    "merge_checkpoints",
     "order_table",
+    "plan",
+    "resume",
     "scaled_cumulants",
     "scgf",
     "simulate",
@@ -219,9 +232,16 @@ _HOMES = {
         "fluctuation_test",
         "waiting_times",
     ),
+    "costs": ("Cost", "plan"),
     "coupled": ("Difference", "StepBias", "simulate_difference", "step_bias"),
     "ensemble": ("Ensemble",),
     "errors": ("ModelError", "ResourceError", "SchemeMismatchError", "TrajectoryError"),
+    "folders": (
+        "CheckpointStatus",
+        "checkpoint_status",
+        "merge_checkpoints",
+        "resume",
+    ),
     "functions": (
         "EntanglementEntropy",
         "OrbitalEntropy",

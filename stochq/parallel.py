@@ -21,12 +21,9 @@ from stochq.atoms import Source
 from stochq.errors import TrajectoryError
 from stochq.moments import batch_size
 from stochq.schemes.lanes import ATOM
-from stochq.statistics import Block, Forest, Statistics, blocks
+from stochq.statistics import DIVERGENCE, Block, Forest, Statistics, blocks
 
 __all__ = ["Workers", "checked_jobs", "collect", "run_blocks"]
-
-#: An explicit scheme may diverge, which the verdict tells; numpy need not warn of it.
-DIVERGENCE: dict[str, Any] = {"over": "ignore", "invalid": "ignore"}
 
 #: Bytes of amplitudes and of results that one task may hold.
 TASK_BYTES = 2**23

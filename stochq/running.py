@@ -14,10 +14,10 @@ from stochq.arrays import Floats
 from stochq.atoms import Source
 from stochq.checkpoint import Checkpoint
 from stochq.interrupts import Asked
-from stochq.parallel import DIVERGENCE, Workers, run_blocks
+from stochq.parallel import Workers, run_blocks
 from stochq.schemes.lanes import ATOM
 from stochq.shards import Span
-from stochq.statistics import Block, Forest, Statistics
+from stochq.statistics import DIVERGENCE, Block, Forest, Statistics
 from stochq.stopping import Goal, looks
 
 __all__ = ["Reason", "Rounds", "run_rounds"]

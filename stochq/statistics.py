@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -22,7 +22,10 @@ from stochq.schemes.lanes import ATOM
 from stochq.state_sums import StateSum
 from stochq.wanted import Failure, joined_failures
 
-__all__ = ["COVARIANCE_POINTS", "Block", "Forest", "Statistics", "blocks"]
+__all__ = ["COVARIANCE_POINTS", "DIVERGENCE", "Block", "Forest", "Statistics", "blocks"]
+
+#: An explicit scheme may diverge, which the verdict tells; numpy need not warn of it.
+DIVERGENCE: dict[str, Any] = {"over": "ignore", "invalid": "ignore"}
 
 #: Observables times output times up to which the full covariance is kept.
 COVARIANCE_POINTS = 128
@@ -234,6 +237,20 @@ def _products(deviations, out):
                 out[a, j, i] = out[a, i, j]
 
 
+@kernel
+def _merge_products(sums, means, scale):
+    """Merge neighbors (2a, 2a + 1) of sums (A, P, P) into sums[a]."""
+    points = sums.shape[1]
+    delta = np.empty(points)
+    for a in range(means.shape[0] // 2):
+        for i in range(points):
+            delta[i] = means[2 * a + 1, i] - means[2 * a, i]
+        for i in range(points):
+            for j in range(points):
+                both = sums[2 * a, i, j] + sums[2 * a + 1, i, j]
+                sums[a, i, j] = both + delta[i] * delta[j] * scale
+
+
 def _tree_of_comoments(values: Floats, levels: Sequence[Moments]) -> Floats:
     """Return sums of products of deviations (P, P), merged as the moments were."""
     points = values.shape[0] * values.shape[1]
@@ -246,11 +263,9 @@ def _tree_of_comoments(values: Floats, levels: Sequence[Moments]) -> Floats:
     sums = np.empty((atoms, points, points))
     _products(deviations, sums)
     for level in levels[:-1]:
-        means = level.mean.reshape(points, -1).T
-        delta = means[1::2] - means[0::2]
-        outer = delta[:, :, None] * delta[:, None, :]
-        sums = (sums[0::2] + sums[1::2]) + outer * (level.count / 2)
-    total: Floats = sums[0]
+        means = np.ascontiguousarray(level.mean.reshape(points, -1).T)
+        _merge_products(sums, means, level.count / 2)
+    total: Floats = sums[0].copy()
     return total
 
 
@@ -308,6 +323,7 @@ class Forest:
     trees: dict[Block, Statistics] = field(default_factory=dict)
     rest: tuple[Block, Statistics] | None = None
 
+    @np.errstate(**DIVERGENCE)
     def take(self, block: Block, statistics: Statistics) -> None:
         """Take in a block, or what follows all of them and is not full."""
         if statistics.moments.count < ATOM << block.level:
@@ -372,6 +388,7 @@ class Forest:
         for block, tree in self.trees.items():
             self.trees[block] = tree.coarsened(min(size, tree.moments.count))
 
+    @np.errstate(**DIVERGENCE)
     def total(self) -> Statistics:
         """Return the statistics of all trajectories.
 

@@ -14,7 +14,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from stochq.arrays import Floats
+from stochq.arrays import Floats, whole_number
 from stochq.moments import Moments
 
 __all__ = [
@@ -156,10 +156,7 @@ def as_goal(n_traj: Any, tolerance: Any, max_time: Any, names: Sequence[str]) ->
             "but none is given"
         )
     if n_traj is not None:
-        whole = isinstance(n_traj, (int, np.integer)) and not isinstance(n_traj, bool)
-        if not whole or n_traj < 2:
-            raise ValueError(f"`n_traj` must be an integer >= 2, but is {n_traj!r:.60}")
-        n_traj = int(n_traj)
+        n_traj = int(whole_number(n_traj, "n_traj", at_least=2))
     if max_time is not None:
         number = isinstance(max_time, (int, float, np.number))
         if not number or isinstance(max_time, bool) or not 0 < max_time < np.inf:

@@ -181,16 +181,17 @@ class _Bias(NamedTuple):
     source: BiasFrom
 
 
-def _step_bias(bias: Any, ensemble: Ensemble) -> _Bias:
-    """Return the step bias, or the bound given in its place."""
+def _step_bias(bias: Any, ensemble: Ensemble, rows: list[int]) -> _Bias:
+    """Return the step bias, or the bound given in its place; only `rows` matter."""
     zero = np.zeros_like(ensemble.mean)
     if bias is None:
         exact = ensemble.doubted_bias
-        if exact is not None and np.isfinite(exact).all():
+        if exact is not None and np.isfinite(np.array(exact)[:, rows]).all():
             known, doubt = exact
             bound = BIAS_UNCERTAINTY * np.abs(known) + _over_times(doubt)
             return _Bias(known, bound, "exact")
-        if (estimate := ensemble.estimated_bias) is None:
+        estimate = ensemble.estimated_bias
+        if estimate is None or np.isnan(np.array(estimate)[:, rows]).any():
             return _Bias(zero, zero, "unknown")
         values, error = estimate
         size = np.abs(values).max(axis=1, keepdims=True)
@@ -361,7 +362,8 @@ def verify(
         np.isfinite(ensemble.mean).all() and np.isfinite(ensemble.moments.sd).all()
     ):
         return _diverged(ensemble, reference, alpha, resolution)
-    biases = _step_bias(bias, ensemble)
+    rows = [ensemble.names.index(n) for n in reference.names if n in ensemble.names]
+    biases = _step_bias(bias, ensemble, rows)
     points = compare(ensemble, reference, biases.known, biases.bound)
     far = np.abs(points.delta + points.taken) > 2 * points.range
     bounded = not ensemble.dynamics.raw  # a norm that grows takes means anywhere

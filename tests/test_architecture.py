@@ -34,7 +34,7 @@ LAYERS = [
     {"coupled", "setting", "stopping"},
     {"ensemble", "interrupts", "shards"},
     {"assembly", "resources", "running"},
-    {"simulation"},
+    {"costs", "simulation"},
     {"folders"},
     {"maxima"},
     {"advisor", "mlmc", "orders", "problems", "scores", "verdict"},
