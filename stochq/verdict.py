@@ -247,8 +247,8 @@ def _reasons(
     reasons, n = [], ensemble.n_traj
     if bias.source == "unknown":
         reasons.append(
-            "inconclusive: the step bias of this scheme is unknown for a model of this "
-            "size; pass `bias=`, for example the difference to a run with dt/2"
+            "inconclusive: the step bias of this scheme is unknown for what is "
+            "compared here; pass `bias=`, for example the difference to a run with dt/2"
         )
     if not (points.times > ensemble.times[0]).any():
         reasons.append("inconclusive: only the initial state was compared")
@@ -358,11 +358,10 @@ def verify(
     for name, value in (("alpha", alpha), ("resolution", resolution)):
         if not isinstance(value, (int, float, np.number)) or not 0 < value < 1:
             raise ModelError(f"`{name}` must be between 0 and 1, but is {value}")
-    if not (
-        np.isfinite(ensemble.mean).all() and np.isfinite(ensemble.moments.sd).all()
-    ):
-        return _diverged(ensemble, reference, alpha, resolution)
     rows = [ensemble.names.index(n) for n in reference.names if n in ensemble.names]
+    found = (ensemble.mean[rows], ensemble.moments.sd[rows])
+    if not np.isfinite(np.array(found)).all():
+        return _diverged(ensemble, reference, alpha, resolution)
     biases = _step_bias(bias, ensemble, rows)
     points = compare(ensemble, reference, biases.known, biases.bound)
     far = np.abs(points.delta + points.taken) > 2 * points.range
