@@ -134,6 +134,11 @@ class Plan:
         matrices = 2 * self.frame.side**2 * len(self.wanted.states)
         return curves * (self.intervals + 1) + -(-matrices // ATOM)
 
+    @property
+    def calls_python(self) -> bool:
+        """Whether Python's lock would keep threads waiting for each other."""
+        return bool(self.wanted.functions)
+
     def load(self, numbers: Ints, width: int = ATOM) -> Lanes:
         """Return trajectories at their initial state, kets in groups of lanes."""
         tally = Tally.of(self.channels, self.n_traj, numbers, self.wanted.jumps)

@@ -237,7 +237,8 @@ def run_setting(setting: Setting, goal: Goal, how: How) -> Ensemble:
             finally:
                 lost = keeper.save() if keeper else ""
         done = forest.leading(span.first)
-        ensemble = _result(setting, done.total(), span, reason, start)
+        told = {"workers": workers.told[-1]} if workers.told else {}
+        ensemble = _result(setting, done.total(), span, reason, start, told)
         if asked():
             raise asked.error(_said(ensemble, goal, how, lost), ensemble)
     return ensemble
@@ -299,11 +300,16 @@ def _stratified(setting: Setting, goal: Goal, how: How) -> Statistics:
 
 
 def _result(
-    setting: Setting, statistics: Statistics, span: Span, reason: Reason, start: float
+    setting: Setting,
+    statistics: Statistics,
+    span: Span,
+    reason: Reason,
+    start: float,
+    told: Mapping[str, Any] | None = None,
 ) -> Ensemble:
     """Return the ensemble of a run, and say which trajectories failed."""
-    seconds = {"wall_seconds": time.perf_counter() - start}
-    ensemble = ensemble_of(setting, statistics, span, reason, seconds)
+    provenance = {"wall_seconds": time.perf_counter() - start, **(told or {})}
+    ensemble = ensemble_of(setting, statistics, span, reason, provenance)
     if ensemble.failed:
         first = ensemble.failures[0]
         warnings.warn(

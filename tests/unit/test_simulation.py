@@ -128,7 +128,7 @@ def test_what_does_not_fit_is_refused_before_work_starts():
     with pytest.raises(ResourceError, match=r"must fit in memory.*output times"):
         simulate(DECAYING, np.linspace(0, 1, 2 * 10**7), n_traj=10**4, seed=1)
     records = {"keep_jumps": 1, "n_traj": 10**14}
-    with pytest.raises(ResourceError, match="n_traj = .* would fit"):
+    with pytest.raises(ResourceError, match=r"n_traj = .* would fit"):
         simulate(DECAYING, TIMES, seed=1, **records)
 
 
