@@ -29,7 +29,7 @@ __all__ = ["Workers", "checked_jobs", "collect", "run_blocks"]
 TASK_BYTES = 2**23
 
 #: Seconds that a task should take at most, and below which a run is not worth workers.
-TASK_SECONDS, SHORT_SECONDS = 0.5, 0.05
+TASK_SECONDS, SHORT_SECONDS = 0.5, 0.2
 
 #: Seconds from which on processes are worth their start, where Python holds the lock.
 PROCESS_SECONDS = 5.0

@@ -326,9 +326,10 @@ def _result(
 
 def _replay(setting: Setting, index: int) -> str:
     """Return the command that runs one trajectory again."""
+    choices = f", unraveling={setting.unraveling}" if setting.unraveling else ""
     return (
         f"replay it: trajectory(model, times, seed={setting.seed}, index={index}, "
-        f"scheme={setting.scheme})"
+        f"scheme={setting.scheme}{choices})"
     )
 
 
