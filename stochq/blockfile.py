@@ -234,5 +234,5 @@ def _failures(told: Any) -> tuple[tuple[Failure, ...], int]:
             for number, what, time, message in failures
         )
         return found, int(failed)
-    except (TypeError, ValueError, RecursionError) as error:
+    except (ArithmeticError, TypeError, ValueError, RecursionError) as error:
         raise ArchiveError("its failures do not fit") from error

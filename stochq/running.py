@@ -93,11 +93,14 @@ def run_rounds(
         If trajectories cannot be integrated; what was done is in the forest.
     """
     end = time.monotonic() + (rounds.goal.max_time or np.inf)
+    first = rounds.span.first
 
     def stopped() -> bool:
-        return asked() or time.monotonic() >= end
+        """Tell whether to stop; a run that is out of time has its first atom yet."""
+        late = time.monotonic() >= end
+        return asked() or (late and not forest.missing(first, first + 1))
 
-    workers, first = replace(workers, stopped=stopped), rounds.span.first
+    workers = replace(workers, stopped=stopped)
     present = max((stop for _, stop in forest.ranges()), default=first)
     with _bar(forest, rounds) as bar:
         shown = _Shown(bar, rounds)

@@ -187,17 +187,22 @@ def setting_of_folder(folder: Path) -> Setting:
     ------
     CheckpointError
         If there is none, or it is damaged.
-    ModelError
+    DescriptionError
         If it contains Python functions, which no folder can hold.
     """
     recipe = rebuild(read_description(folder), EXTRA_CLASSES)
-    (extras,) = recipe.extras
-    return setting_of(
-        recipe.model,
-        recipe.times,
-        recipe.seed,
-        recipe.unraveling,
-        extras,
-        recipe.scheme,
-        Goal(),
-    )
+    try:
+        (extras,) = recipe.extras
+        return setting_of(
+            recipe.model,
+            recipe.times,
+            recipe.seed,
+            recipe.unraveling,
+            extras,
+            recipe.scheme,
+            Goal(),
+        )
+    except (ValueError, TypeError, AttributeError) as error:
+        raise CheckpointError(
+            f"{folder} must describe a valid run, but: {error}"
+        ) from error

@@ -18,7 +18,7 @@ from stochq.arrays import whole_number
 from stochq.assembly import ensemble_of
 from stochq.atoms import Source
 from stochq.blockfile import Layout
-from stochq.checkpoint import Checkpoint, CheckpointError
+from stochq.checkpoint import Checkpoint, CheckpointError, Found
 from stochq.ensemble import Ensemble
 from stochq.errors import SchemeMismatchError, TrajectoryError
 from stochq.extras import as_extras
@@ -223,10 +223,12 @@ def run_setting(setting: Setting, goal: Goal, how: How) -> Ensemble:
         statistics = _stratified(setting, goal, how)
         return _result(setting, statistics, span, "n_traj", start)
     source = setting.source(goal.n_traj)
-    keeper = _opened(setting, source, goal, how)
+    keeper = _opened(setting, source, how)
     with closing(keeper) if keeper else nullcontext():
-        forest = keeper.found.upto(goal.n_traj) if keeper else Forest()
-        _refuse_others(forest, span, how, goal)
+        forest = Forest()
+        if keeper:
+            forest = _present(keeper.found, span, how, goal)
+            keeper.aim(goal.record(setting.names) | {"shard": how.shard})
         rounds = Rounds(goal, span, setting.ranges, setting.fixed, how.progress)
         workers = Workers(how.n_jobs, how.batch)
         with interruptible() as asked:
@@ -237,32 +239,39 @@ def run_setting(setting: Setting, goal: Goal, how: How) -> Ensemble:
             finally:
                 lost = keeper.save() if keeper else ""
         done = forest.leading(span.first)
+        if asked() and not done.members():
+            raise asked.error(_said(0, goal, how, lost), None)
         told = {"workers": workers.told[-1]} if workers.told else {}
         ensemble = _result(setting, done.total(), span, reason, start, told)
         if asked():
-            raise asked.error(_said(ensemble, goal, how, lost), ensemble)
+            raise asked.error(_said(ensemble.n_traj, goal, how, lost), ensemble)
     return ensemble
 
 
-def _opened(
-    setting: Setting, source: Source, goal: Goal, how: How
-) -> Checkpoint | None:
+def _opened(setting: Setting, source: Source, how: How) -> Checkpoint | None:
     """Return the checkpoint of a run, with what it holds."""
     if how.folder is None:
         return None
-    record = goal.record(setting.names) | {"shard": how.shard}
-    layout = Layout.of(source)
-    return Checkpoint.open(how.folder, setting.describe(), layout, record)
+    return Checkpoint.open(how.folder, setting.describe(), Layout.of(source))
 
 
-def _refuse_others(forest: Forest, span: Span, how: How, goal: Goal) -> None:
-    """Refuse a checkpoint that holds more than this run would."""
-    whole = span.stop
+def _present(found: Found, span: Span, how: How, goal: Goal) -> Forest:
+    """Return what a checkpoint holds of this run; refuse one that holds more.
+
+    What follows the last full atom counts only where this run would end with it.
+    """
+    whole, last = span.stop, None
     if goal.n_traj is not None:
         whole = min(whole, goal.n_traj // ATOM)
+        last = goal.n_traj if whole < span.stop and not goal.tolerance else None
+    forest = found.upto(last)
     ranges = forest.ranges()
+    if span.shard is not None:
+        rests = [(place, place + 1) for place, _ in found.rests]
+        others = [r for r in rests if not span.first <= r[0] < span.stop]
+        ranges = sorted([*ranges, *others])
     if not ranges or (ranges[0][0] >= span.first and ranges[-1][1] <= whole):
-        return
+        return forest
     there = f"trajectories {ranges[0][0] * ATOM} ... {ranges[-1][1] * ATOM - 1}"
     cure = "give every shard a folder of its own"
     if span.shard is None:
@@ -339,10 +348,10 @@ def _with_replay(error: TrajectoryError, setting: Setting) -> TrajectoryError:
     return TrajectoryError(message, error.first, error.last)
 
 
-def _said(ensemble: Ensemble, goal: Goal, how: How, lost: str) -> str:
+def _said(n_traj: int, goal: Goal, how: How, lost: str) -> str:
     """Return what is left of an interrupted run, and how to go on."""
     of = "" if goal.n_traj is None else f" of {goal.n_traj}"
-    done = f"interrupted after {ensemble.n_traj}{of} trajectories"
+    done = f"interrupted after {n_traj}{of} trajectories"
     if how.folder is None:
         return f"{done}; nothing is on disk, since no checkpoint was asked for"
     if lost:

@@ -123,8 +123,9 @@ class Statistics:
             comoments=_merged_comoments(self.comoments, other.comoments, a, b),
             jumps=self.jumps + other.jumps,
             norms=self.norms + other.norms,
-            norm_defect=max(self.norm_defect, other.norm_defect),
-            residual=max(self.residual, other.residual),
+            # unlike max, NaN whatever the order
+            norm_defect=float(np.maximum(self.norm_defect, other.norm_defect)),
+            residual=float(np.maximum(self.residual, other.residual)),
             signals=np.concatenate([self.signals, other.signals], axis=-1),
             kept=_joined(self.kept, other.kept),
             states=_added(self.states, other.states),
@@ -400,7 +401,8 @@ class Forest:
         parts = [statistics for _, statistics in self.members()]
         if not parts:
             raise ValueError("a forest must hold at least one atom, but is empty")
-        size = batch_size(self.n_traj)
+        # parts are coarser where a run that had more lost what was in between
+        size = max(batch_size(self.n_traj), *(part.size for part in parts))
         coarse = [_cut(part, size) for part in parts]
         return _folded(coarse)
 

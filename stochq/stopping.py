@@ -34,6 +34,9 @@ RESERVE = 2.0
 #: Square of the number of events that may have been missed where few were seen.
 UNSEEN = 3.0
 
+#: Trajectories up to which a float counts them.
+MOST = 2**53
+
 #: Atoms at the first look, a power of two of at least 4.
 FLOOR = 4
 
@@ -156,7 +159,9 @@ def as_goal(n_traj: Any, tolerance: Any, max_time: Any, names: Sequence[str]) ->
             "but none is given"
         )
     if n_traj is not None:
-        n_traj = int(whole_number(n_traj, "n_traj", at_least=2))
+        n_traj = whole_number(n_traj, "n_traj", at_least=2)
+        if n_traj > MOST:
+            raise ValueError(f"`n_traj` must be at most 2^53, but is {n_traj!r:.60}")
     if max_time is not None:
         number = isinstance(max_time, (int, float, np.number))
         if not number or isinstance(max_time, bool) or not 0 < max_time < np.inf:
