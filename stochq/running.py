@@ -16,7 +16,7 @@ from stochq.checkpoint import Checkpoint
 from stochq.interrupts import Asked
 from stochq.parallel import DIVERGENCE, Workers, run_blocks
 from stochq.schemes.lanes import ATOM
-from stochq.shards import Span
+from stochq.shards import ENDLESS, Span
 from stochq.statistics import Block, Forest, Statistics
 from stochq.stopping import Goal, looks
 
@@ -94,10 +94,14 @@ def run_rounds(
     """
     end = time.monotonic() + (rounds.goal.max_time or np.inf)
 
+    first = rounds.span.first
+
     def stopped() -> bool:
+        if forest.missing(first, first + 1):  # of nothing there are no means
+            return False
         return asked() or time.monotonic() >= end
 
-    workers, first = replace(workers, stopped=stopped), rounds.span.first
+    workers = replace(workers, stopped=stopped)
     present = max((stop for _, stop in forest.ranges()), default=first)
     with _bar(forest, rounds) as bar:
         shown = _Shown(bar, rounds)
@@ -125,7 +129,7 @@ def _lacking(
 def _enough(forest: Forest, rounds: Rounds, shown: _Shown) -> Reason | None:
     """Return why a run has enough trajectories, or nothing."""
     ratio = _ratio(forest, rounds)
-    if not np.isfinite(ratio):
+    if np.isnan(ratio):
         return "not finite"
     shown.expect(forest.n_traj, ratio)
     return "tolerance" if ratio <= 1.0 else None
@@ -170,6 +174,5 @@ class _Shown:
 
     def expect(self, n_traj: int, ratio: float) -> None:
         """Guess how many trajectories it will take."""
-        most = self.rounds.goal.n_traj
-        guess = int(n_traj * ratio**2)
-        self.bar.total = guess if most is None else min(guess, most)
+        guess, most = n_traj * ratio**2, self.rounds.goal.n_traj
+        self.bar.total = int(min(guess, most or guess)) if guess < ENDLESS else most
