@@ -19,14 +19,11 @@ from tqdm.auto import tqdm
 from stochq.arrays import whole_number
 from stochq.atoms import Source
 from stochq.errors import TrajectoryError
-from stochq.moments import batch_size
+from stochq.moments import DIVERGENCE, batch_size
 from stochq.schemes.lanes import ATOM
 from stochq.statistics import Block, Forest, Statistics, blocks
 
 __all__ = ["Workers", "checked_jobs", "collect", "run_blocks"]
-
-#: An explicit scheme may diverge, which the verdict tells; numpy need not warn of it.
-DIVERGENCE: dict[str, Any] = {"over": "ignore", "invalid": "ignore"}
 
 #: Bytes of amplitudes and of results that one task may hold.
 TASK_BYTES = 2**23

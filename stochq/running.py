@@ -14,7 +14,8 @@ from stochq.arrays import Floats
 from stochq.atoms import Source
 from stochq.checkpoint import Checkpoint
 from stochq.interrupts import Asked
-from stochq.parallel import DIVERGENCE, Workers, run_blocks
+from stochq.moments import DIVERGENCE
+from stochq.parallel import Workers, run_blocks
 from stochq.schemes.lanes import ATOM
 from stochq.shards import ENDLESS, Span
 from stochq.statistics import Block, Forest, Statistics

@@ -21,8 +21,7 @@ from stochq.extras import EXTRA_CLASSES, Extras, Limits
 from stochq.functions import limits_of
 from stochq.lowering import Dynamics, lower
 from stochq.model import Model
-from stochq.moments import Moments
-from stochq.parallel import DIVERGENCE
+from stochq.moments import DIVERGENCE, Moments
 from stochq.replay import checked_scheme
 from stochq.schemes import Scheme
 from stochq.schemes.lanes import ATOM

@@ -16,7 +16,7 @@ import numpy as np
 
 from stochq.arrays import Floats, Ints
 from stochq.jit import kernel
-from stochq.moments import Moments, batch_size, pairwise_means
+from stochq.moments import DIVERGENCE, Moments, batch_size, pairwise_means
 from stochq.runs import Kept, Run
 from stochq.schemes.lanes import ATOM
 from stochq.state_sums import StateSum
@@ -313,8 +313,9 @@ class Forest:
         if statistics.moments.count < ATOM << block.level:
             self.rest = (block, statistics)
             return
-        self._add(block, statistics)
-        self._thin()
+        with np.errstate(**DIVERGENCE):
+            self._add(block, statistics)
+            self._thin()
 
     def _add(self, block: Block, statistics: Statistics) -> None:
         """Merge a block of full atoms with its neighbors."""
@@ -384,8 +385,8 @@ class Forest:
         if not parts:
             raise ValueError("a forest must hold at least one atom, but is empty")
         size = batch_size(self.n_traj)
-        coarse = [_cut(part, size) for part in parts]
-        return _folded(coarse)
+        with np.errstate(**DIVERGENCE):
+            return _folded([_cut(part, size) for part in parts])
 
 
 def _cut(statistics: Statistics, size: int) -> Statistics:

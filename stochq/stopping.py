@@ -236,22 +236,22 @@ def cautious_error(moments: Moments, ranges: Floats, fixed: Any) -> Floats:
     trajectory by R and happens with probability p is unseen in n of them with
     probability exp(-p n); the mean is then off by p R, which is z sigma at p n = 2 z.
 
-    Where no range is known, what was seen counts, and where nothing was seen to
-    fluctuate, the distance from 0. Rare large events of such a function can be missed;
-    a `Function` that states its limits cannot miss them.
+    Where no range is known, it is that of 0 and the values that were seen. Rare events
+    of such a function that reach much farther can be missed; with stated limits they
+    cannot.
 
     Parameters
     ----------
     moments : Moments
         Of the trajectories so far.
     ranges : ndarray, shape (O,)
-        Largest minus smallest possible value; NaN: what was seen counts.
+        Largest minus smallest possible value, NaN if unknown.
     fixed : ndarray of bool, shape (O, T)
         Where every trajectory has the same value, and the error is 0.
     """
     n = moments.count
     high, low = moments.high.max(axis=1), moments.low.min(axis=1)
-    seen = np.where(high > low, high - low, np.abs(high))
+    seen = high.clip(0.0, None) - low.clip(None, 0.0)
     reach = np.fmax(ranges, seen)[:, None]  # explicit schemes may leave the range
     doubt = np.where(moments.m2 > 0, moments.variance_doubt, 0.0)
     variance = np.square(moments.mcse) * (1 + RESERVE * doubt)
