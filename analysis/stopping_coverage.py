@@ -167,14 +167,23 @@ CASES = (
 
 def allowed(case: Case, means: np.ndarray) -> np.ndarray:
     """Return the tolerance of every row, (O,), by its means (O, T); NaN if none."""
-    asked = as_goal(None, case.tolerance, None, case.names).tolerance
+    goal = as_goal(None, case.tolerance, None, case.names)
     scales = np.abs(means).max(axis=-1)
     return np.array(
         [
             np.nan if t is None else t.absolute + t.relative * scale
-            for t, scale in zip(asked, scales, strict=True)
+            for t, scale in zip(goal.tolerance, scales, strict=True)
         ]
     )
+
+
+def asked(tolerance: Tolerances) -> str:
+    """Return a tolerance in words."""
+    if isinstance(tolerance, Mapping):
+        return ", ".join(f"{name}: {asked(t)}" for name, t in tolerance.items())
+    if isinstance(tolerance, Tolerance):
+        return f"{tolerance.absolute:.6g} + {tolerance.relative:.6g} max"
+    return f"{tolerance:.6g}"
 
 
 def naive_stop(case: Case, values: np.ndarray) -> np.ndarray:
@@ -231,7 +240,7 @@ def coverage(case: Case, seeds: int = SEEDS, seed: int = SEED, n_jobs: int = 1) 
     points = int(random.sum())
     row = {
         "case": case.label,
-        "tolerance": repr(case.tolerance),
+        "tolerance": asked(case.tolerance),
         "probability": case.probability,
         "seeds": seeds,
     }
