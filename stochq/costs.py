@@ -15,13 +15,13 @@ from stochq.extras import as_extras
 from stochq.functions import Function
 from stochq.histograms import Bins
 from stochq.model import Model
-from stochq.moments import Moments
+from stochq.moments import DIVERGENCE, Moments
 from stochq.parallel import checked_jobs
 from stochq.resources import in_words, memory_left, needs_of
 from stochq.schemes import Scheme
 from stochq.schemes.lanes import ATOM
 from stochq.setting import Setting, setting_of
-from stochq.statistics import DIVERGENCE, Block, Statistics
+from stochq.statistics import Block, Statistics
 from stochq.stopping import Goal, Tolerances, as_goal, looks
 from stochq.unravelings import Choice
 

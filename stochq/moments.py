@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from stochq.arrays import Floats
 from stochq.jit import kernel
 
-__all__ = ["BATCHES", "Moments", "batch_size", "pairwise_means"]
+__all__ = ["BATCHES", "DIVERGENCE", "Moments", "batch_size", "pairwise_means"]
 
 #: Batches whose means are kept: between half of this and this.
 BATCHES = 512
+
+#: An explicit scheme may diverge, which the verdict tells; numpy need not warn of it.
+DIVERGENCE: dict[str, Any] = {"over": "ignore", "invalid": "ignore"}
 
 
 @kernel

@@ -21,11 +21,10 @@ from stochq.extras import EXTRA_CLASSES, Extras, Limits
 from stochq.functions import limits_of
 from stochq.lowering import Dynamics, lower
 from stochq.model import Model
-from stochq.moments import Moments
+from stochq.moments import DIVERGENCE, Moments
 from stochq.replay import checked_scheme
 from stochq.schemes import Scheme
 from stochq.schemes.lanes import ATOM
-from stochq.statistics import DIVERGENCE
 from stochq.stopping import FLOOR, Goal
 from stochq.streams import Purpose, stream_key
 from stochq.unravelings import Choice

@@ -16,16 +16,13 @@ import numpy as np
 
 from stochq.arrays import Floats, Ints
 from stochq.jit import kernel
-from stochq.moments import Moments, batch_size, pairwise_means
+from stochq.moments import DIVERGENCE, Moments, batch_size, pairwise_means
 from stochq.runs import Kept, Run
 from stochq.schemes.lanes import ATOM
 from stochq.state_sums import StateSum
 from stochq.wanted import Failure, joined_failures
 
-__all__ = ["COVARIANCE_POINTS", "DIVERGENCE", "Block", "Forest", "Statistics", "blocks"]
-
-#: An explicit scheme may diverge, which the verdict tells; numpy need not warn of it.
-DIVERGENCE: dict[str, Any] = {"over": "ignore", "invalid": "ignore"}
+__all__ = ["COVARIANCE_POINTS", "Block", "Forest", "Statistics", "blocks"]
 
 #: Observables times output times up to which the full covariance is kept.
 COVARIANCE_POINTS = 128
@@ -324,14 +321,14 @@ class Forest:
     trees: dict[Block, Statistics] = field(default_factory=dict)
     rest: tuple[Block, Statistics] | None = None
 
-    @np.errstate(**DIVERGENCE)
     def take(self, block: Block, statistics: Statistics) -> None:
         """Take in a block, or what follows all of them and is not full."""
         if statistics.moments.count < ATOM << block.level:
             self.rest = (block, statistics)
             return
-        self._add(block, statistics)
-        self._thin()
+        with np.errstate(**DIVERGENCE):
+            self._add(block, statistics)
+            self._thin()
 
     def _add(self, block: Block, statistics: Statistics) -> None:
         """Merge a block of full atoms with its neighbors."""
@@ -403,8 +400,7 @@ class Forest:
             raise ValueError("a forest must hold at least one atom, but is empty")
         # parts are coarser where a run that had more lost what was in between
         size = max(batch_size(self.n_traj), *(part.size for part in parts))
-        coarse = [_cut(part, size) for part in parts]
-        return _folded(coarse)
+        return _folded([_cut(part, size) for part in parts])
 
 
 def _cut(statistics: Statistics, size: int) -> Statistics:
