@@ -296,16 +296,16 @@ class Checkpoint:
             folder.mkdir(parents=True, exist_ok=True)
             lock = _locked(folder)
             if lock is not None:
-                held.push(lock)
+                held.enter_context(lock)
             for draft in folder.glob(".*.draft"):
                 with suppress(OSError):
                     draft.unlink()
             _claim(folder, description)
             found = read_blocks(folder, description.digest, layout)
             _refuse_a_stranger(folder, description.digest, found)
+            for path, reason in found.damaged.items():
+                _put_aside(path, reason)
             held.pop_all()
-        for path, reason in found.damaged.items():
-            _put_aside(path, reason)
         one = cls(folder, description, found, lock)
         one._saved = found.forest.n_traj
         one._next = time.monotonic() + SAVE_SECONDS
@@ -416,6 +416,7 @@ def _claim(folder: Path, description: Description) -> None:
             f"{folder} must hold the same run, but it differs: "
             + "; ".join(found[:8])
             + (f"; and {len(found) - 8} more" if len(found) > 8 else "")
+            + "; use another folder, or remove that one"
         )
     files = to_files(description)
     for name in sorted(files, key=lambda name: name == "run.json"):  # which comes last

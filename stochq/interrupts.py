@@ -2,19 +2,32 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from types import FrameType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 if TYPE_CHECKING:
     from stochq.ensemble import Ensemble
 
-__all__ = ["Asked", "Interrupted", "Terminated", "interruptible"]
+__all__ = [
+    "GO_ON",
+    "Asked",
+    "Interrupted",
+    "Terminated",
+    "interruptible",
+    "leaving_at_once",
+    "terminable",
+    "without_cure",
+]
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+#: Number of the standard error stream.
+STDERR = 2
 
 
 class Interrupted(KeyboardInterrupt):
@@ -53,6 +66,15 @@ class Terminated(SystemExit):
         return self.message
 
 
+#: Between what an interrupted run has kept and how to go on with it.
+GO_ON = "; go on by: "
+
+
+def without_cure(error: BaseException) -> str:
+    """Return what an interruption says, except for how to go on."""
+    return str(error).partition(GO_ON)[0] or "interrupted"
+
+
 class Asked:
     """Whether a signal has asked to stop, and which."""
 
@@ -68,33 +90,71 @@ class Asked:
         return kind(message, ensemble)
 
 
+def _terminate(number: int, frame: FrameType | None) -> NoReturn:
+    """Leave by an exception."""
+    raise Terminated("interrupted")
+
+
+def _leave(number: int, frame: FrameType | None) -> NoReturn:
+    """End the process, with a line and the exit code that shells know."""
+    os.write(STDERR, b"stochq: interrupted\n")
+    os._exit(128 + number)
+
+
+def _replaceable() -> dict[int, Any]:
+    """Return the handlers that may be replaced: somebody else's, or "ignore", stay.
+
+    Handlers belong to the main thread: elsewhere there are none.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        return {}
+    ours = (signal.SIG_DFL, signal.default_int_handler, _terminate)
+    found = {number: signal.getsignal(number) for number in SIGNALS}
+    return {number: handler for number, handler in found.items() if handler in ours}
+
+
+def _set(handlers: Mapping[int, Any]) -> None:
+    """Set handlers."""
+    for number, handler in handlers.items():
+        signal.signal(number, handler)
+
+
+@contextmanager
+def terminable() -> Iterator[None]:
+    """Let SIGTERM raise `Terminated`, as Ctrl-C raises `KeyboardInterrupt`."""
+    before = _replaceable()
+    try:
+        _set({number: _terminate for number in before if number == signal.SIGTERM})
+        yield
+    finally:
+        _set(before)
+
+
+@contextmanager
+def leaving_at_once() -> Iterator[None]:
+    """End the process on a signal while modules are loaded.
+
+    An exception may be swallowed there, or become another one; and nothing is lost yet.
+    """
+    before = _replaceable()
+    try:
+        _set(dict.fromkeys(before, _leave))
+        yield
+    finally:
+        _set(before)
+
+
 @contextmanager
 def interruptible() -> Iterator[Asked]:
-    """Take note of the first signal; the second one does what it always did.
-
-    Handlers belong to the main thread: elsewhere nothing is changed.
-    """
-    asked = Asked()
-    if threading.current_thread() is not threading.main_thread():
-        yield asked
-        return
-    before: dict[int, Any] = {}
+    """Take note of the first signal; the second one does what it always did."""
+    asked, before = Asked(), _replaceable()
 
     def note(number: int, frame: FrameType | None) -> None:
         asked.signal = number
-        restore()
+        _set(before)
 
-    def restore() -> None:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-    for number in SIGNALS:
-        handler = signal.getsignal(number)
-        ours = (signal.SIG_DFL, signal.default_int_handler)
-        if handler in ours:  # somebody else's handler, or "ignore", stays
-            before[number] = handler
-            signal.signal(number, note)
     try:
+        _set(dict.fromkeys(before, note))
         yield asked
     finally:
-        restore()
+        _set(before)

@@ -24,7 +24,7 @@ from stochq.errors import SchemeMismatchError, TrajectoryError
 from stochq.extras import as_extras
 from stochq.functions import Function
 from stochq.histograms import Bins
-from stochq.interrupts import interruptible
+from stochq.interrupts import GO_ON, interruptible
 from stochq.model import Model
 from stochq.parallel import Workers, checked_jobs, collect
 from stochq.resources import refuse_what_does_not_fit
@@ -356,4 +356,4 @@ def _said(n_traj: int, goal: Goal, how: How, lost: str) -> str:
         return f"{done}; nothing is on disk, since no checkpoint was asked for"
     if lost:
         return f"{done}; {how.folder} could not be written: {lost}"
-    return f"{done}, kept in {how.folder}; go on by: stochq resume {how.folder}"
+    return f"{done}, kept in {how.folder}{GO_ON}stochq resume {how.folder}"

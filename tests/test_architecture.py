@@ -41,7 +41,8 @@ LAYERS = [
     {"claims"},
     {"captions", "documents", "execute", "files", "plots", "runfile", "tables"},
     {"arguments"},
-    {"cli_converge"},
+    {"backends"},
+    {"cli_converge", "cli_folders", "cli_runs", "cli_verify"},
     {"cli"},
     {"__main__"},
 ]
