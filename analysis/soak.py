@@ -24,9 +24,9 @@ from bits import digest
 from checkpoint_runs import HYBRID, SX
 from provenance import header
 
-import stochq.checkpoint
+import stochq.checkpoints.folder
 from stochq import Bins, Ensemble, SquaredModulus, Strang, simulate
-from stochq.checkpoint import CheckpointError, block_files
+from stochq.checkpoints.folder import CheckpointError, block_files
 from stochq.folders import checkpoint_status, resume
 
 ROOT = Path(__file__).parents[1]

@@ -8,17 +8,11 @@ from typing import Protocol
 import numpy as np
 
 from stochq.arrays import Floats, Ints
-from stochq.frames import Frame
 from stochq.lowering import Dynamics
-from stochq.runs import Kept, Run, joined
-from stochq.schemes import Magnus, Richardson, Scheme
-from stochq.schemes.lanes import ATOM, Lanes, Tally, load, measure
-from stochq.schemes.large import SeriesSplitting
-from stochq.schemes.traits import Integrator, StepGrid, grid_for, refuse_monitors
-from stochq.state_sums import add_states, state_sums
-from stochq.states import DensityMatrix, State
-from stochq.structure import Linear, Quadratic, pack_linear, pack_quadratic
-from stochq.wanted import (
+from stochq.recording.frames import Frame
+from stochq.recording.runs import Kept, Run, joined
+from stochq.recording.state_sums import add_states, state_sums
+from stochq.recording.wanted import (
     Raised,
     Wanted,
     check_functions,
@@ -26,6 +20,12 @@ from stochq.wanted import (
     failures_of,
     refuse_unfit,
 )
+from stochq.schemes import Magnus, Richardson, Scheme
+from stochq.schemes.lanes import ATOM, Lanes, Tally, load, measure
+from stochq.schemes.large import SeriesSplitting
+from stochq.schemes.traits import Integrator, StepGrid, grid_for, refuse_monitors
+from stochq.states import DensityMatrix, State
+from stochq.structure import Linear, Quadratic, pack_linear, pack_quadratic
 
 __all__ = [
     "Kept",

@@ -13,16 +13,16 @@ import numpy as np
 from stochq.atoms import Source
 from stochq.extras import as_extras
 from stochq.functions import Function
-from stochq.histograms import Bins
 from stochq.model import Model
-from stochq.moments import DIVERGENCE, Moments
-from stochq.parallel import checked_jobs
+from stochq.recording.histograms import Bins
 from stochq.resources import in_words, memory_left, needs_of
+from stochq.running.parallel import checked_jobs
+from stochq.running.stopping import Goal, Tolerances, as_goal, looks
 from stochq.schemes import Scheme
 from stochq.schemes.lanes import ATOM
 from stochq.setting import Setting, setting_of
-from stochq.statistics import Block, Statistics
-from stochq.stopping import Goal, Tolerances, as_goal, looks
+from stochq.statistics.forest import Block, Statistics
+from stochq.statistics.moments import DIVERGENCE, Moments
 from stochq.unravelings import Choice
 
 __all__ = ["Cost", "plan"]

@@ -8,9 +8,8 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from stochq.archive import ArchiveError
-from stochq.blockfile import Layout
-from stochq.checkpoint import (
+from stochq.checkpoints.blockfile import Layout
+from stochq.checkpoints.folder import (
     CheckpointError,
     block_files,
     is_checkpoint,
@@ -21,13 +20,14 @@ from stochq.checkpoint import (
     write_goal,
 )
 from stochq.descriptions import Description, differences, rebuilt_scheme
-from stochq.disk import size_of, write_file
 from stochq.ensemble import Ensemble
 from stochq.errors import DescriptionError
-from stochq.parallel import checked_jobs
+from stochq.running.parallel import checked_jobs
+from stochq.running.stopping import Goal, Tolerances, as_goal, goal_of
 from stochq.setting import setting_of_folder
 from stochq.simulation import How, run_setting
-from stochq.stopping import Goal, Tolerances, as_goal, goal_of
+from stochq.storage.archive import ArchiveError
+from stochq.storage.disk import size_of, write_file
 
 __all__ = [
     "CheckpointStatus",

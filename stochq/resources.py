@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 
 from stochq.errors import ResourceError
-from stochq.moments import BATCHES
 from stochq.schemes.lanes import ATOM
 from stochq.setting import Setting
-from stochq.statistics import COVARIANCE_POINTS
+from stochq.statistics.forest import COVARIANCE_POINTS
+from stochq.statistics.moments import BATCHES
 
 __all__ = ["Needs", "in_words", "memory_left", "needs_of", "refuse_what_does_not_fit"]
 

@@ -17,24 +17,24 @@ import joblib
 from stochq.arrays import whole_number
 from stochq.assembly import ensemble_of
 from stochq.atoms import Source
-from stochq.blockfile import Layout
-from stochq.checkpoint import Checkpoint, CheckpointError, Found
+from stochq.checkpoints.blockfile import Layout
+from stochq.checkpoints.folder import Checkpoint, CheckpointError, Found
 from stochq.ensemble import Ensemble
 from stochq.errors import SchemeMismatchError, TrajectoryError
 from stochq.extras import as_extras
 from stochq.functions import Function
-from stochq.histograms import Bins
-from stochq.interrupts import GO_ON, interruptible
 from stochq.model import Model
-from stochq.parallel import Workers, checked_jobs, collect
+from stochq.recording.histograms import Bins
 from stochq.resources import refuse_what_does_not_fit
-from stochq.running import Reason, Rounds, run_rounds
+from stochq.running.interrupts import GO_ON, interruptible
+from stochq.running.parallel import Workers, checked_jobs, collect
+from stochq.running.rounds import Reason, Rounds, run_rounds
+from stochq.running.shards import Span, span_of
+from stochq.running.stopping import Goal, Tolerances, as_goal
 from stochq.schemes import Scheme
 from stochq.schemes.lanes import ATOM
 from stochq.setting import Setting, setting_of, stored_scheme
-from stochq.shards import Span, span_of
-from stochq.statistics import Forest, Statistics
-from stochq.stopping import Goal, Tolerances, as_goal
+from stochq.statistics.forest import Forest, Statistics
 from stochq.strata import collect_strata, strata_of
 from stochq.unravelings import Choice
 

@@ -15,7 +15,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from stochq.arrays import Floats, whole_number
-from stochq.moments import Moments
+from stochq.statistics.moments import Moments
 
 __all__ = [
     "FLOOR",

@@ -16,11 +16,11 @@ import numpy as np
 
 from stochq.arrays import Floats, Ints
 from stochq.jit import kernel
-from stochq.moments import DIVERGENCE, Moments, batch_size, pairwise_means
-from stochq.runs import Kept, Run
+from stochq.recording.runs import Kept, Run
+from stochq.recording.state_sums import StateSum
+from stochq.recording.wanted import Failure, joined_failures
 from stochq.schemes.lanes import ATOM
-from stochq.state_sums import StateSum
-from stochq.wanted import Failure, joined_failures
+from stochq.statistics.moments import DIVERGENCE, Moments, batch_size, pairwise_means
 
 __all__ = ["COVARIANCE_POINTS", "Block", "Forest", "Statistics", "blocks"]
 

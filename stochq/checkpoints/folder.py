@@ -23,13 +23,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
-from stochq.archive import ArchiveError, unpack
-from stochq.blockfile import Layout, Member, decode, encode, index_of
+from stochq.checkpoints.blockfile import Layout, Member, decode, encode, index_of
 from stochq.descriptions import Description, differences, from_files, to_files
-from stochq.disk import read_file, size_of, write_file
 from stochq.errors import DescriptionError
 from stochq.schemes.lanes import ATOM
-from stochq.statistics import Block, Forest, Statistics
+from stochq.statistics.forest import Block, Forest, Statistics
+from stochq.storage.archive import ArchiveError, unpack
+from stochq.storage.disk import read_file, size_of, write_file
 
 try:
     import fcntl

@@ -12,14 +12,14 @@ from tqdm.auto import tqdm
 
 from stochq.arrays import Floats
 from stochq.atoms import Source
-from stochq.checkpoint import Checkpoint
-from stochq.interrupts import Asked
-from stochq.moments import DIVERGENCE
-from stochq.parallel import Workers, run_blocks
+from stochq.checkpoints.folder import Checkpoint
+from stochq.running.interrupts import Asked
+from stochq.running.parallel import Workers, run_blocks
+from stochq.running.shards import ENDLESS, Span
+from stochq.running.stopping import Goal, looks
 from stochq.schemes.lanes import ATOM
-from stochq.shards import ENDLESS, Span
-from stochq.statistics import Block, Forest, Statistics
-from stochq.stopping import Goal, looks
+from stochq.statistics.forest import Block, Forest, Statistics
+from stochq.statistics.moments import DIVERGENCE
 
 __all__ = ["Reason", "Rounds", "run_rounds"]
 

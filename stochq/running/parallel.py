@@ -19,9 +19,9 @@ from tqdm.auto import tqdm
 from stochq.arrays import whole_number
 from stochq.atoms import Source
 from stochq.errors import TrajectoryError
-from stochq.moments import DIVERGENCE, batch_size
 from stochq.schemes.lanes import ATOM
-from stochq.statistics import Block, Forest, Statistics, blocks
+from stochq.statistics.forest import Block, Forest, Statistics, blocks
+from stochq.statistics.moments import DIVERGENCE, batch_size
 
 __all__ = ["Workers", "checked_jobs", "collect", "run_blocks"]
 
