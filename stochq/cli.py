@@ -18,19 +18,19 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn, TextIO
 
-from stochq.arguments import UsageError
-from stochq.cli_converge import add_converge_options, converge
-from stochq.cli_folders import add_merge_options, add_status_options, merge, status
-from stochq.cli_runs import (
+from stochq.commands.arguments import UsageError
+from stochq.commands.converge import add_converge_options, converge
+from stochq.commands.folders import add_merge_options, add_status_options, merge, status
+from stochq.commands.runs import (
     add_extend_options,
     add_resume_options,
     add_run_options,
     go_on,
     run,
 )
-from stochq.cli_verify import add_verify_options, verify_claims
+from stochq.commands.verify import add_verify_options, verify_claims
 from stochq.errors import TrajectoryError, WorkerError
-from stochq.interrupts import Terminated, leaving_at_once, terminable
+from stochq.running.interrupts import Terminated, leaving_at_once, terminable
 
 if TYPE_CHECKING:
     from stochq.claims import Claim

@@ -18,9 +18,9 @@ from stochq.files import write_figure, write_json, write_table
 from stochq.plots import plot_findings
 from stochq.references import Reference, master_equation
 from stochq.runfile import RunFile
+from stochq.running.stopping import Goal
 from stochq.setting import setting_of, stored_scheme
 from stochq.simulation import How, run_setting
-from stochq.stopping import Goal
 from stochq.tables import verdict_record
 from stochq.verdict import Verdict, verify
 

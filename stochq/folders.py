@@ -8,9 +8,8 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from stochq.archive import ArchiveError
-from stochq.blockfile import Layout
-from stochq.checkpoint import (
+from stochq.checkpoints.blockfile import Layout
+from stochq.checkpoints.folder import (
     CheckpointError,
     block_files,
     is_checkpoint,
@@ -21,13 +20,14 @@ from stochq.checkpoint import (
     write_goal,
 )
 from stochq.descriptions import Description, differences, rebuilt_scheme
-from stochq.disk import write_file
 from stochq.ensemble import Ensemble
 from stochq.errors import DescriptionError
-from stochq.parallel import checked_jobs
+from stochq.running.parallel import checked_jobs
+from stochq.running.stopping import Goal, Tolerances, as_goal, goal_of
 from stochq.setting import setting_of_folder
 from stochq.simulation import How, run_setting
-from stochq.stopping import Tolerances, as_goal, goal_of
+from stochq.storage.archive import ArchiveError
+from stochq.storage.disk import size_of, write_file
 
 __all__ = [
     "CheckpointStatus",
@@ -115,15 +115,16 @@ def checkpoint_status(folder: str | Path) -> CheckpointStatus:
     found, damaged = _found(folder, description)
     ranges = _united(r for ranges in found.values() for r in ranges)
     tree = description.tree
+    model = tree.get("model")
     return CheckpointStatus(
         folder=folder,
-        name=str(tree.get("model", {}).get("name", "?")),
+        name=str(model.get("name", "?") if isinstance(model, dict) else "?"),
         seed=tree.get("seed", "?"),
         scheme=repr(rebuilt_scheme(description)),
         n_traj=sum(stop - first for first, stop in ranges),
         ranges=ranges,
         goal=read_goal(folder),
-        size=sum(path.stat().st_size for path in folder.iterdir() if path.is_file()),
+        size=sum(map(size_of, folder.iterdir())),
         damaged={path.name: reason for path, reason in damaged.items()},
     )
 
@@ -202,7 +203,7 @@ def resume(
     record = read_goal(folder)
     shard = record.get("shard")
     if n_traj is tolerance is max_time is None:
-        goal = goal_of(record, setting.names)
+        goal = _stored_goal(folder, record, setting.names)
     else:
         goal = as_goal(n_traj, tolerance, max_time, setting.names)
         if shard is not None:
@@ -212,6 +213,16 @@ def resume(
             )
     how = How(checked_jobs(n_jobs), batch, progress, folder, shard)
     return run_setting(setting, goal, how)
+
+
+def _stored_goal(folder: Path, record: Mapping[str, Any], names: Sequence[str]) -> Goal:
+    """Return the goal that a folder had."""
+    try:
+        return goal_of(record, names)
+    except ValueError as error:
+        raise CheckpointError(
+            f"{folder} must say in goal.json when to stop, but: {error}"
+        ) from error
 
 
 def merge_checkpoints(

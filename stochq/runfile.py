@@ -43,7 +43,7 @@ from stochq.arrays import Floats
 from stochq.documents import BUILDERS
 from stochq.lowering import lower
 from stochq.model import Model
-from stochq.stopping import Goal, Tolerance, Tolerances, as_goal
+from stochq.running.stopping import Goal, Tolerance, Tolerances, as_goal
 from stochq.unravelings import Choice
 
 __all__ = ["RunFile", "RunFileError", "load_run"]

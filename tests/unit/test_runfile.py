@@ -9,8 +9,8 @@ import pytest
 from stochq.execute import error_frame, execute_run
 from stochq.references import master_equation
 from stochq.runfile import RunFileError, load_run
+from stochq.running.stopping import Tolerance
 from stochq.simulation import simulate
-from stochq.stopping import Tolerance
 from stochq.unravelings import Homodyne, UnitaryNoise
 
 GOOD = """

@@ -9,7 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from stochq.arguments import (
+from stochq.commands.arguments import (
     UsageError,
     add_worker_options,
     jobs_for,
@@ -91,7 +91,7 @@ def _save(results: Sequence[Result], out: Path) -> None:
 
 def verify_claims(args: argparse.Namespace, claims: Sequence[Claim]) -> int:
     """Check claims, or sample a shard of them; 0 if all come out as recorded."""
-    from stochq.backends import backend
+    from stochq.commands.backends import backend
 
     options = _Options(
         _profile(args.profile),
@@ -111,8 +111,8 @@ def verify_claims(args: argparse.Namespace, claims: Sequence[Claim]) -> int:
 
 def _check_shards(claims: Sequence[Claim], options: _Options) -> None:
     """Refuse more shards than a case has atoms, before anything is run."""
-    from stochq.shards import span_of
-    from stochq.stopping import Goal
+    from stochq.running.shards import span_of
+    from stochq.running.stopping import Goal
 
     for claim in claims:
         for case in claim.cases():
@@ -136,7 +136,7 @@ def _check(claims: Sequence[Claim], options: _Options, out: Path) -> int:
     """Check claims one by one, and write each as it is finished."""
     from stochq.claims import FAMILY_ALPHA, check_claim, count_readings
     from stochq.execute import TRAJECTORIES
-    from stochq.interrupts import Terminated
+    from stochq.running.interrupts import Terminated
     from stochq.tables import format_table
 
     alpha = FAMILY_ALPHA / count_readings(claims)
@@ -165,7 +165,7 @@ def _check(claims: Sequence[Claim], options: _Options, out: Path) -> int:
 
 def _stopped(error: BaseException, done: str) -> BaseException:
     """Return an interruption that says what there is, and how to go on."""
-    from stochq.interrupts import Terminated, without_cure
+    from stochq.running.interrupts import Terminated, without_cure
 
     message = f"{without_cure(error)}; {done}; go on by the same command"
     kind = Terminated if isinstance(error, Terminated) else KeyboardInterrupt
@@ -188,7 +188,7 @@ def _sample(claims: Sequence[Claim], options: _Options, out: Path) -> int:
     """Run a shard of claims; nothing can be judged before all are merged."""
     from stochq.claims import sample_case
     from stochq.execute import TRAJECTORIES
-    from stochq.interrupts import Terminated
+    from stochq.running.interrupts import Terminated
 
     profile, seed, n_jobs, shard = options
     count = 0

@@ -16,11 +16,11 @@ import numpy as np
 
 from stochq.arrays import Floats, Ints
 from stochq.jit import kernel
-from stochq.moments import Moments, batch_size, pairwise_means
-from stochq.runs import Kept, Run
+from stochq.recording.runs import Kept, Run
+from stochq.recording.state_sums import StateSum
+from stochq.recording.wanted import Failure, joined_failures
 from stochq.schemes.lanes import ATOM
-from stochq.state_sums import StateSum
-from stochq.wanted import Failure, joined_failures
+from stochq.statistics.moments import DIVERGENCE, Moments, batch_size, pairwise_means
 
 __all__ = ["COVARIANCE_POINTS", "Block", "Forest", "Statistics", "blocks"]
 
@@ -120,8 +120,9 @@ class Statistics:
             comoments=_merged_comoments(self.comoments, other.comoments, a, b),
             jumps=self.jumps + other.jumps,
             norms=self.norms + other.norms,
-            norm_defect=max(self.norm_defect, other.norm_defect),
-            residual=max(self.residual, other.residual),
+            # unlike max, NaN whatever the order
+            norm_defect=float(np.maximum(self.norm_defect, other.norm_defect)),
+            residual=float(np.maximum(self.residual, other.residual)),
             signals=np.concatenate([self.signals, other.signals], axis=-1),
             kept=_joined(self.kept, other.kept),
             states=_added(self.states, other.states),
@@ -234,6 +235,20 @@ def _products(deviations, out):
                 out[a, j, i] = out[a, i, j]
 
 
+@kernel
+def _merge_products(sums, means, scale):
+    """Merge neighbors (2a, 2a + 1) of sums (A, P, P) into sums[a]."""
+    points = sums.shape[1]
+    delta = np.empty(points)
+    for a in range(means.shape[0] // 2):
+        for i in range(points):
+            delta[i] = means[2 * a + 1, i] - means[2 * a, i]
+        for i in range(points):
+            for j in range(points):
+                both = sums[2 * a, i, j] + sums[2 * a + 1, i, j]
+                sums[a, i, j] = both + delta[i] * delta[j] * scale
+
+
 def _tree_of_comoments(values: Floats, levels: Sequence[Moments]) -> Floats:
     """Return sums of products of deviations (P, P), merged as the moments were."""
     points = values.shape[0] * values.shape[1]
@@ -246,11 +261,9 @@ def _tree_of_comoments(values: Floats, levels: Sequence[Moments]) -> Floats:
     sums = np.empty((atoms, points, points))
     _products(deviations, sums)
     for level in levels[:-1]:
-        means = level.mean.reshape(points, -1).T
-        delta = means[1::2] - means[0::2]
-        outer = delta[:, :, None] * delta[:, None, :]
-        sums = (sums[0::2] + sums[1::2]) + outer * (level.count / 2)
-    total: Floats = sums[0]
+        means = np.ascontiguousarray(level.mean.reshape(points, -1).T)
+        _merge_products(sums, means, level.count / 2)
+    total: Floats = sums[0].copy()
     return total
 
 
@@ -313,8 +326,9 @@ class Forest:
         if statistics.moments.count < ATOM << block.level:
             self.rest = (block, statistics)
             return
-        self._add(block, statistics)
-        self._thin()
+        with np.errstate(**DIVERGENCE):
+            self._add(block, statistics)
+            self._thin()
 
     def _add(self, block: Block, statistics: Statistics) -> None:
         """Merge a block of full atoms with its neighbors."""
@@ -372,6 +386,7 @@ class Forest:
         for block, tree in self.trees.items():
             self.trees[block] = tree.coarsened(min(size, tree.moments.count))
 
+    @np.errstate(**DIVERGENCE)
     def total(self) -> Statistics:
         """Return the statistics of all trajectories.
 
@@ -383,9 +398,9 @@ class Forest:
         parts = [statistics for _, statistics in self.members()]
         if not parts:
             raise ValueError("a forest must hold at least one atom, but is empty")
-        size = batch_size(self.n_traj)
-        coarse = [_cut(part, size) for part in parts]
-        return _folded(coarse)
+        # parts are coarser where a run that had more lost what was in between
+        size = max(batch_size(self.n_traj), *(part.size for part in parts))
+        return _folded([_cut(part, size) for part in parts])
 
 
 def _cut(statistics: Statistics, size: int) -> Statistics:

@@ -8,10 +8,7 @@ import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from types import FrameType
-from typing import TYPE_CHECKING, Any, NoReturn
-
-if TYPE_CHECKING:
-    from stochq.ensemble import Ensemble
+from typing import Any, NoReturn
 
 __all__ = [
     "GO_ON",
@@ -39,7 +36,7 @@ class Interrupted(KeyboardInterrupt):
         The trajectories that were done.
     """
 
-    def __init__(self, message: str, ensemble: Ensemble | None = None) -> None:
+    def __init__(self, message: str, ensemble: Any = None) -> None:
         """Keep what was done."""
         super().__init__(message)
         self.ensemble = ensemble
@@ -56,7 +53,7 @@ class Terminated(SystemExit):
         The trajectories that were done.
     """
 
-    def __init__(self, message: str, ensemble: Ensemble | None = None) -> None:
+    def __init__(self, message: str, ensemble: Any = None) -> None:
         """Keep what was done."""
         super().__init__(128 + signal.SIGTERM)
         self.message, self.ensemble = message, ensemble
@@ -84,7 +81,7 @@ class Asked:
         """Tell whether to stop."""
         return self.signal is not None
 
-    def error(self, message: str, ensemble: Ensemble | None) -> BaseException:
+    def error(self, message: str, ensemble: Any) -> BaseException:
         """Return the exception that the signal stands for."""
         kind = Terminated if self.signal == signal.SIGTERM else Interrupted
         return kind(message, ensemble)

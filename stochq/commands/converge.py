@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from stochq.arguments import (
+from stochq.commands.arguments import (
     UsageError,
     add_jobs_option,
     number_above_zero,

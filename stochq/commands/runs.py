@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, TypedDict
 
-from stochq.arguments import (
+from stochq.commands.arguments import (
     UsageError,
     add_worker_options,
     jobs_for,
@@ -22,7 +22,7 @@ from stochq.arguments import (
 if TYPE_CHECKING:
     from stochq.ensemble import Ensemble
     from stochq.runfile import RunFile
-    from stochq.stopping import Goal
+    from stochq.running.stopping import Goal
 
 __all__ = [
     "add_extend_options",
@@ -94,12 +94,12 @@ def _asked(args: argparse.Namespace) -> _Asked:
 
 def run(args: argparse.Namespace) -> int:
     """Execute a run file, or go on with it; 0 if the verdict is "pass"."""
-    from stochq.backends import backend
-    from stochq.disk import write_file
+    from stochq.commands.backends import backend
     from stochq.execute import RUN_FILE, TRAJECTORIES
     from stochq.folders import is_checkpoint
     from stochq.runfile import load_run
-    from stochq.shards import span_of
+    from stochq.running.shards import span_of
+    from stochq.storage.disk import write_file
 
     n_jobs, shard = jobs_for(args), shard_argument(args.shard)
     with _input_errors():
@@ -149,7 +149,7 @@ def _execute(
 @contextmanager
 def _gone_on_by(command: str) -> Iterator[None]:
     """Let an interruption say which command goes on."""
-    from stochq.interrupts import GO_ON, Terminated, without_cure
+    from stochq.running.interrupts import GO_ON, Terminated, without_cure
 
     try:
         yield
@@ -173,7 +173,7 @@ def _input_errors() -> Iterator[None]:
 
 def go_on(args: argparse.Namespace) -> int:
     """Go on with a run, to its goal or to another one."""
-    from stochq.backends import backend
+    from stochq.commands.backends import backend
     from stochq.execute import RUN_FILE, TRAJECTORIES
     from stochq.folders import is_checkpoint
 
@@ -200,7 +200,7 @@ def _go_on_run(folder: Path, asked: _Asked, n_jobs: int | None) -> int:
     from stochq.execute import RUN_FILE, TRAJECTORIES
     from stochq.folders import is_checkpoint, read_goal
     from stochq.runfile import load_run
-    from stochq.stopping import as_goal, goal_of
+    from stochq.running.stopping import as_goal, goal_of
 
     described = load_run(folder / RUN_FILE)
     names, kept = list(described.model.observables), folder / TRAJECTORIES

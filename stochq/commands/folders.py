@@ -7,7 +7,7 @@ import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from stochq.arguments import UsageError
+from stochq.commands.arguments import UsageError
 
 __all__ = ["add_merge_options", "add_status_options", "merge", "status"]
 
@@ -76,8 +76,8 @@ def status(args: argparse.Namespace) -> int:
 
 def merge(args: argparse.Namespace) -> int:
     """Join folders that hold different trajectories of the same runs."""
-    from stochq.disk import write_file
     from stochq.execute import RUN_FILE
+    from stochq.storage.disk import write_file
 
     sources, out = [Path(folder) for folder in args.folders], Path(args.out)
     if len(sources) < 2:

@@ -10,7 +10,7 @@ from typing import Any
 
 import joblib
 
-from stochq.arguments import UsageError
+from stochq.commands.arguments import UsageError
 from stochq.descriptions import environment
 from stochq.errors import WorkerError
 
