@@ -16,7 +16,7 @@ from stochq.records import JumpRecords
 from stochq.running.shards import Span
 from stochq.schemes.lanes import ATOM
 from stochq.setting import Setting
-from stochq.statistics.forest import Statistics
+from stochq.statistics.summary import Statistics
 
 __all__ = ["ensemble_of"]
 

@@ -21,8 +21,9 @@ from stochq.running.stopping import Goal, Tolerances, as_goal, looks
 from stochq.schemes import Scheme
 from stochq.schemes.lanes import ATOM
 from stochq.setting import Setting, setting_of
-from stochq.statistics.forest import Block, Statistics
+from stochq.statistics.blocks import Block
 from stochq.statistics.moments import DIVERGENCE, Moments
+from stochq.statistics.summary import Statistics
 from stochq.unravelings import Choice
 
 __all__ = ["Cost", "plan"]

@@ -21,8 +21,8 @@ from stochq.records import JumpRecords
 from stochq.replay import Trajectory, replay
 from stochq.schemes import Richardson, Scheme, TwoPoint
 from stochq.signals import complex_signal
-from stochq.statistics.forest import Statistics
 from stochq.statistics.moments import Moments
+from stochq.statistics.summary import Statistics
 from stochq.streams import child_seed
 
 if TYPE_CHECKING:

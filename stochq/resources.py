@@ -11,7 +11,7 @@ import numpy as np
 from stochq.errors import ResourceError
 from stochq.schemes.lanes import ATOM
 from stochq.setting import Setting
-from stochq.statistics.forest import COVARIANCE_POINTS
+from stochq.statistics.comoments import COVARIANCE_POINTS
 from stochq.statistics.moments import BATCHES
 
 __all__ = ["Needs", "in_words", "memory_left", "needs_of", "refuse_what_does_not_fit"]

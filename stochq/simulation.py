@@ -35,7 +35,8 @@ from stochq.running.stopping import Goal, Tolerances, as_goal
 from stochq.schemes import Scheme
 from stochq.schemes.lanes import ATOM
 from stochq.setting import Setting, setting_of, stored_scheme
-from stochq.statistics.forest import Forest, Statistics
+from stochq.statistics.forest import Forest
+from stochq.statistics.summary import Statistics
 from stochq.strata import collect_strata, strata_of
 from stochq.unravelings import Choice
 

@@ -15,8 +15,10 @@ from stochq.recording.runs import Kept
 from stochq.recording.state_sums import StateSum
 from stochq.recording.wanted import Failure
 from stochq.schemes.lanes import ATOM
-from stochq.statistics.forest import COVARIANCE_POINTS, Block, Statistics
+from stochq.statistics.blocks import Block
+from stochq.statistics.comoments import COVARIANCE_POINTS
 from stochq.statistics.moments import Moments
+from stochq.statistics.summary import Statistics
 from stochq.storage.archive import ArchiveError, pack, unpack
 
 __all__ = ["Layout", "Member", "decode", "encode", "index_of"]

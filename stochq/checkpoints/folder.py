@@ -27,7 +27,9 @@ from stochq.checkpoints.blockfile import Layout, Member, decode, encode, index_o
 from stochq.descriptions import Description, differences, from_files, to_files
 from stochq.errors import DescriptionError
 from stochq.schemes.lanes import ATOM
-from stochq.statistics.forest import Block, Forest, Statistics
+from stochq.statistics.blocks import Block
+from stochq.statistics.forest import Forest
+from stochq.statistics.summary import Statistics
 from stochq.storage.archive import ArchiveError, unpack
 from stochq.storage.disk import read_file, size_of, write_file
 

@@ -20,8 +20,10 @@ from stochq.arrays import whole_number
 from stochq.atoms import Source
 from stochq.errors import TrajectoryError
 from stochq.schemes.lanes import ATOM
-from stochq.statistics.forest import Block, Forest, Statistics, blocks
+from stochq.statistics.blocks import Block, blocks
+from stochq.statistics.forest import Forest
 from stochq.statistics.moments import DIVERGENCE, batch_size
+from stochq.statistics.summary import Statistics
 
 __all__ = ["Workers", "checked_jobs", "collect", "run_blocks"]
 

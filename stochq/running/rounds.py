@@ -18,8 +18,10 @@ from stochq.running.parallel import Workers, run_blocks
 from stochq.running.shards import ENDLESS, Span
 from stochq.running.stopping import Goal, looks
 from stochq.schemes.lanes import ATOM
-from stochq.statistics.forest import Block, Forest, Statistics
+from stochq.statistics.blocks import Block
+from stochq.statistics.forest import Forest
 from stochq.statistics.moments import DIVERGENCE
+from stochq.statistics.summary import Statistics
 
 __all__ = ["Reason", "Rounds", "run_rounds"]
 

@@ -14,8 +14,10 @@ from stochq.recording.runs import Run
 from stochq.schemes import Heun, Strang
 from stochq.schemes.lanes import ATOM
 from stochq.simulation import simulate
-from stochq.statistics.forest import Block, Forest, Statistics, blocks
+from stochq.statistics.blocks import Block, blocks
+from stochq.statistics.forest import Forest
 from stochq.statistics.moments import BATCHES, Moments, batch_size, pairwise_means
+from stochq.statistics.summary import Statistics
 from stochq.unravelings import Heterodyne, Homodyne, Jump, Kicks, Projections
 
 TIMES = [0, 0.4, 1]
