@@ -41,7 +41,7 @@ __all__ = ["main"]
 BROKEN_PIPE = 141
 
 #: What commands need; loading it takes seconds.
-HEAVY = ("execute", "folders", "problems", "documents", "backends")
+HEAVY = ("execute", "folders", "problems", "documents", "commands.backends")
 
 
 class _Parser(argparse.ArgumentParser):
