@@ -4,8 +4,8 @@
 
 A run with a checkpoint is started, killed by SIGKILL at a random moment, gone on with
 by a new process, killed again, ... and at last left alone. Its bits are compared with
-those of a run that nobody disturbed. Every fifth kill waits for a file that is being
-written. One row per kill goes to analysis/results/soak.csv.
+those of a run that nobody disturbed. A process dies at any moment, or while it works,
+or while it writes a file, in turn. One row per kill goes to analysis/results/soak.csv.
 """
 
 import argparse
@@ -15,6 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -32,11 +33,17 @@ from stochq.folders import checkpoint_status, resume
 ROOT = Path(__file__).parents[1]
 SAVE = ROOT / "analysis" / "results" / "soak.csv"
 
-KILLS, N_TRAJ, SEED = 50, 800_000, 1
+KILLS, N_TRAJ, SEED = 50, 3_000_000, 1
 
-#: Seconds from the start of a process to its death, at most: half of them go by before
-#: it has read what is there, the other half must do more than what is lost.
-LONGEST = 5.0
+#: When a process is killed: at any moment from its start on, some time after it has
+#: begun to work, or as soon as a file is being written then.
+MOMENTS = ("any", "working", "writing")
+
+#: Seconds that a process works at most; it has those to start in addition.
+WORKING = 1.5
+
+#: Seconds that a kill waits at most for the begin of work, and for a file after that.
+STARTING, WRITING = 60.0, 2.0
 
 #: Seconds between files; the package's own interval would need hours.
 SAVE_SECONDS = 0.2
@@ -111,16 +118,31 @@ def drafts(folder: Path) -> int:
     return len(list(folder.glob(".*.draft")))
 
 
-def killed(process: subprocess.Popen[str], seconds: float, folder: Path | None) -> bool:
-    """Kill a process after some time, or as soon as it writes into a folder then."""
-    begin = time.monotonic()
-    while time.monotonic() < begin + seconds:
-        if process.poll() is not None:
-            return False
-        time.sleep(0.005)
-    while folder and not drafts(folder) and time.monotonic() < begin + 2 * LONGEST:
-        if process.poll() is not None:
-            return False
+def begun(folder: Path) -> int:
+    """Return when a process last said in a folder what it would do."""
+    path = folder / "goal.json"
+    return path.stat().st_mtime_ns if path.exists() else 0
+
+
+def wait(
+    process: subprocess.Popen[str], ready: Callable[[], bool], most: float
+) -> None:
+    """Wait until something is so, a process has ended, or it has been long enough."""
+    end = time.monotonic() + most
+    while process.poll() is None and not ready() and time.monotonic() < end:
+        time.sleep(0.001)
+
+
+def killed(
+    process: subprocess.Popen[str], seconds: float, moment: str, folder: Path
+) -> bool:
+    """Kill a process at a moment of the kind that is named."""
+    if moment != "any":
+        before = begun(folder)
+        wait(process, lambda: begun(folder) != before, STARTING)
+    wait(process, lambda: False, seconds)
+    if moment == "writing":
+        wait(process, lambda: drafts(folder) > 0, WRITING)
     process.send_signal(signal.SIGKILL)
     return process.wait() == -signal.SIGKILL
 
@@ -133,7 +155,19 @@ def trajectories(folder: Path) -> int:
         return 0
 
 
-def study(folder: Path, kills: int, n_traj: int, seed: int, longest: float) -> Found:
+def seconds_to_start() -> float:
+    """Return how long a process takes that has next to nothing to do."""
+    work(64)  # from here on, kernels are compiled
+    with tempfile.TemporaryDirectory() as folder:
+        begin = time.monotonic()
+        with started(Path(folder) / "run", 64, 1, "simulate") as process:
+            process.communicate()
+    return time.monotonic() - begin
+
+
+def study(
+    folder: Path, kills: int, n_traj: int, seed: int, working: float = WORKING
+) -> Found:
     """Run, kill, and go on; compare at the end.
 
     Raises
@@ -142,23 +176,25 @@ def study(folder: Path, kills: int, n_traj: int, seed: int, longest: float) -> F
         If the run was done before all kills, or a process failed.
     """
     random = np.random.default_rng(seed)
+    longest = seconds_to_start() + working
     found = []
     for number in range(1, kills + 1):
-        begun = (folder / "goal.json").exists()
-        how = str(random.choice(["simulate", "resume"])) if begun else "simulate"
+        how = str(
+            random.choice(["simulate", "resume"]) if begun(folder) else "simulate"
+        )
         n_jobs = int(random.integers(1, 3))
-        seconds = float(random.uniform(0, longest))
-        writing = number % 5 == 0
+        moment = MOMENTS[number % len(MOMENTS)]
+        seconds = float(random.uniform(0, longest if moment == "any" else working))
         begin = time.monotonic()
         with started(folder, n_traj, n_jobs, how) as process:
-            if not killed(process, seconds, folder if writing else None):
+            if not killed(process, seconds, moment, folder):
                 raise RuntimeError(f"process {number} ended by itself")
         found.append(
             Kill(
                 kill=number,
                 by=how,
                 n_jobs=n_jobs,
-                moment="writing" if writing else "any",
+                moment=moment,
                 seconds=round(time.monotonic() - begin, 3),
                 trajectories=trajectories(folder),
                 files=len(block_files(folder)),
@@ -185,7 +221,7 @@ def main() -> int:
         return 0
     with tempfile.TemporaryDirectory() as folder:
         run = Path(folder) / "run"
-        found = study(run, args.kills, args.n_traj, args.seed, LONGEST)
+        found = study(run, args.kills, args.n_traj, args.seed)
     same = found.disturbed == found.undisturbed
     lines = header(
         f"python analysis/soak.py --kills {args.kills} --n-traj {args.n_traj} "

@@ -17,6 +17,7 @@ from stochq.checkpoints.folder import (
     read_description,
     read_goal,
     trajectories_in,
+    writable,
     write_goal,
 )
 from stochq.descriptions import Description, differences, rebuilt_scheme
@@ -246,7 +247,7 @@ def merge_checkpoints(
     ------
     CheckpointError
         If they are of different runs or share trajectories, a file is damaged, or the
-        new folder holds something.
+        new folder holds something or cannot be written.
     """
     sources, out = [Path(folder) for folder in folders], Path(out)
     if len(sources) < 2:
@@ -275,12 +276,13 @@ def merge_checkpoints(
         files += list(good)
     _refuse_overlap(sorted(owners))
     goal = _merged_goal([read_goal(folder) for folder in sources])
-    out.mkdir(parents=True, exist_ok=True)
-    for path in files:
-        write_file(out / path.name, path.read_bytes())
-    for name in ("arrays.npz", "run.json"):
-        write_file(out / name, (sources[0] / name).read_bytes())
-    write_goal(out, goal)
+    with writable(out):
+        out.mkdir(parents=True, exist_ok=True)
+        for path in files:
+            write_file(out / path.name, path.read_bytes())
+        for name in ("arrays.npz", "run.json"):
+            write_file(out / name, (sources[0] / name).read_bytes())
+        write_goal(out, goal)
     return checkpoint_status(out)
 
 

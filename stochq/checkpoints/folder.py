@@ -50,6 +50,7 @@ __all__ = [
     "read_goal",
     "refuse_another",
     "trajectories_in",
+    "writable",
     "write_goal",
 ]
 
@@ -295,7 +296,7 @@ class Checkpoint:
             If it belongs to another run, another process is writing to it, or it
             cannot be written.
         """
-        with _writable(folder), ExitStack() as held:
+        with writable(folder), ExitStack() as held:
             folder.mkdir(parents=True, exist_ok=True)
             lock = _locked(folder)
             if lock is not None:
@@ -322,7 +323,7 @@ class Checkpoint:
         CheckpointError
             If it cannot be written.
         """
-        with _writable(self.folder):
+        with writable(self.folder):
             write_goal(self.folder, goal)
 
     def add(self, block: Block, statistics: Statistics) -> None:
@@ -368,16 +369,16 @@ class Checkpoint:
 
 
 @contextmanager
-def _writable(folder: Path) -> Iterator[None]:
+def writable(folder: Path) -> Iterator[None]:
     """Say in one line that a folder cannot be written."""
     try:
         if folder.exists() and not folder.is_dir():
-            raise CheckpointError(f"`checkpoint` must be a folder, but {folder} is not")
+            raise CheckpointError(f"{folder} must be a folder, but is none")
         yield
     except OSError as error:
         raise CheckpointError(
-            "`checkpoint` must be a folder that can be written, but "
-            f"{error.filename or folder} cannot: {error.strerror or error}"
+            f"{folder} must be a folder that can be written, but cannot: "
+            f"{error.strerror or error}"
         ) from error
 
 

@@ -6,6 +6,7 @@ Every number of an ensemble is compared. The runs are small; `analysis/soak.py` 
 
 import tempfile
 import warnings
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -56,7 +57,7 @@ def crash(name, folder, n_traj, pieces):
         keeper.close()
 
 
-@settings(max_examples=40, deadline=None, derandomize=True)
+@settings(max_examples=30, deadline=None, derandomize=True)
 @given(
     name=st.sampled_from(sorted(RUNS)),
     n_traj=st.sampled_from(SIZES),
@@ -83,6 +84,14 @@ def test_wherever_a_run_stops_it_goes_on_to_the_same_bits(
         assert block_paths(folder) == files, "nothing was run or written again"
 
 
+def test_every_trajectory_is_written_once(tmp_path):
+    crash("explicit", tmp_path, 1030, [(0, 9, 2, 2), (9, 17, 1, 3)])
+    names = [path.name.split("-") for path in block_paths(tmp_path)]
+    ranges = sorted((int(first), int(stop)) for _, first, stop, _ in names)
+    assert len(ranges) > 4
+    assert all(stop <= first for (_, stop), (first, _) in pairwise(ranges))
+
+
 @settings(max_examples=12, deadline=None, derandomize=True)
 @given(
     name=st.sampled_from(sorted(RUNS)),
@@ -104,6 +113,20 @@ def test_shards_merge_to_the_same_bits(name, n_traj, count, left_out):
         assert different(bits(resume(folder / "whole")), expected) == []
         more = resume(folder / "whole", n_traj=1100)
         assert different(bits(more), plain(name, 1100)) == []
+
+
+@settings(max_examples=10, deadline=None, derandomize=True)
+@given(pieces=PIECES)
+def test_a_tolerance_stops_at_the_same_trajectory(pieces):
+    goal = {"tolerance": {"x": 0.03, "x2": 0.05}}
+    expected = run("all extras", **goal)
+    assert 256 < expected.n_traj < 17 * ATOM
+    with tempfile.TemporaryDirectory() as name_of_folder:
+        folder = Path(name_of_folder) / "run"
+        crash("all extras", folder, expected.n_traj, pieces)
+        found = run("all extras", checkpoint=folder, **goal)
+        assert different(bits(found), bits(expected)) == []
+        assert found.stopped_by == "tolerance"
 
 
 def test_the_comparison_sees_one_bit():

@@ -218,6 +218,15 @@ def test_other_files_are_mended_by_the_call_that_made_them(folder, name, how):
     assert different(bits(resume(folder)), plain(NAME, N_TRAJ)) == []
 
 
+def test_one_digit_of_a_goal_is_missed(folder):
+    path = folder / "goal.json"
+    path.write_text(path.read_text().replace("700", "710"))
+    with pytest.raises(CheckpointError, match="damaged or was edited"):
+        resume(folder)
+    with pytest.raises(CheckpointError, match="damaged or was edited"):
+        checkpoint_status(folder)
+
+
 def test_without_its_description_a_folder_is_not_given_to_another_run(folder):
     files = block_paths(folder)
     (folder / "run.json").unlink()

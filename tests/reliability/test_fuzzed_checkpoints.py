@@ -9,11 +9,11 @@ def bad(found):
 
 
 def test_a_few_damaged_folders_give_no_wrong_number():
-    found = list(study.cases(65, seed=2))
+    found = list(study.cases(52, seed=2))
     assert bad(found) == []
     assert {case.damage for case in found} == {d.__name__ for d in study.DAMAGES}
     right = sum(case.outcome == study.RIGHT for case in found)
-    assert right > 32, "most damage is mended"
+    assert right > 26, "most damage is mended"
 
 
 @pytest.mark.slow

@@ -14,12 +14,12 @@ def checked(found, kills):
 
 
 def test_a_few_kills_change_no_bit(tmp_path):
-    found = soak.study(tmp_path / "run", 3, 60_000, seed=4, longest=4.0)
-    checked(found, 3)
+    found = soak.study(tmp_path / "run", 2, 100_000, seed=4, working=0.5)
+    assert checked(found, 2)[-1] > 0
 
 
 @pytest.mark.slow
 def test_fifty_kills_change_no_bit(tmp_path):
-    found = soak.study(tmp_path / "run", soak.KILLS, soak.N_TRAJ, 2, soak.LONGEST)
+    found = soak.study(tmp_path / "run", soak.KILLS, soak.N_TRAJ, seed=2)
     safe = checked(found, soak.KILLS)
-    assert len(set(safe)) > 10, "most of them came while it worked"
+    assert len(set(safe)) > 20, "most of them came while it worked"
