@@ -69,7 +69,7 @@ def work(n_traj: int, folder: Path | None = None, n_jobs: int = 1) -> Ensemble:
 
 def child(folder: Path, n_traj: int, n_jobs: int, how: str) -> None:
     """Go on with a run and print the digest of its bits."""
-    stochq.checkpoint.SAVE_SECONDS = SAVE_SECONDS
+    stochq.checkpoints.folder.SAVE_SECONDS = SAVE_SECONDS
     if how == "resume":
         print(digest(resume(folder, n_jobs=n_jobs)))
     else:

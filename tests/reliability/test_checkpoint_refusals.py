@@ -255,7 +255,7 @@ from checkpoint_runs import HYBRID, TIMES
 from stochq import *
 from stochq.folders import checkpoint_status
 
-stochq.checkpoints.folder.SAVE_SECONDS = stochq.checkpoint.RETRY_SECONDS = 0.0
+stochq.checkpoints.folder.SAVE_SECONDS = stochq.checkpoints.folder.RETRY_SECONDS = 0.0
 FOLDER, N_TRAJ = Path(sys.argv[1]), 3000
 at_call = {}
 
