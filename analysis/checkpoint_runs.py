@@ -24,8 +24,8 @@ from stochq import (
     simulate,
 )
 from stochq.extras import as_extras
+from stochq.running.stopping import Goal
 from stochq.setting import Setting, setting_of
-from stochq.stopping import Goal
 
 TIMES = [0, 0.4, 1]
 

@@ -27,7 +27,7 @@ from bits import bits, different
 from checkpoint_runs import block_paths, plain, run
 from provenance import header
 
-from stochq.checkpoint import CheckpointError, read_description
+from stochq.checkpoints.folder import CheckpointError, read_description
 from stochq.errors import DescriptionError
 from stochq.folders import checkpoint_status, merge_checkpoints, resume
 

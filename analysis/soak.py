@@ -25,9 +25,9 @@ from bits import digest
 from checkpoint_runs import HYBRID, SX
 from provenance import header
 
-import stochq.checkpoint
+import stochq.checkpoints.folder
 from stochq import Bins, Ensemble, SquaredModulus, Strang, simulate
-from stochq.checkpoint import CheckpointError, block_files
+from stochq.checkpoints.folder import CheckpointError, block_files
 from stochq.folders import checkpoint_status, resume
 
 ROOT = Path(__file__).parents[1]
@@ -69,7 +69,7 @@ def work(n_traj: int, folder: Path | None = None, n_jobs: int = 1) -> Ensemble:
 
 def child(folder: Path, n_traj: int, n_jobs: int, how: str) -> None:
     """Go on with a run and print the digest of its bits."""
-    stochq.checkpoint.SAVE_SECONDS = SAVE_SECONDS
+    stochq.checkpoints.folder.SAVE_SECONDS = SAVE_SECONDS
     if how == "resume":
         print(digest(resume(folder, n_jobs=n_jobs)))
     else:

@@ -8,10 +8,12 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from stochq.archive import ArchiveError
-from stochq.checkpoint import (
+from stochq.checkpoints.blockfile import Layout
+from stochq.checkpoints.folder import (
     CheckpointError,
     block_files,
+    is_checkpoint,
+    read_blocks,
     read_description,
     read_goal,
     trajectories_in,
@@ -19,14 +21,24 @@ from stochq.checkpoint import (
     write_goal,
 )
 from stochq.descriptions import Description, differences, rebuilt_scheme
-from stochq.disk import size_of, write_file
 from stochq.ensemble import Ensemble
-from stochq.parallel import checked_jobs
+from stochq.errors import DescriptionError
+from stochq.running.parallel import checked_jobs
+from stochq.running.stopping import Goal, Tolerances, as_goal, goal_of
 from stochq.setting import setting_of_folder
 from stochq.simulation import How, run_setting
-from stochq.stopping import Goal, Tolerances, as_goal, goal_of
+from stochq.storage.archive import ArchiveError
+from stochq.storage.disk import size_of, write_file
 
-__all__ = ["CheckpointStatus", "checkpoint_status", "merge_checkpoints", "resume"]
+__all__ = [
+    "CheckpointStatus",
+    "checkpoint_status",
+    "is_checkpoint",
+    "largest_error",
+    "merge_checkpoints",
+    "read_goal",
+    "resume",
+]
 
 
 @dataclass(frozen=True)
@@ -118,6 +130,29 @@ def checkpoint_status(folder: str | Path) -> CheckpointStatus:
     )
 
 
+def largest_error(folder: str | Path) -> str:
+    """Return the largest standard error of what a folder holds, in words.
+
+    Nothing if its trajectories are not consecutive, or the folder alone does not say
+    what they are, because the run contains Python functions.
+    """
+    folder = Path(folder)
+    try:
+        setting = setting_of_folder(folder)
+    except DescriptionError:
+        return ""
+    source, digest = setting.source(), read_description(folder).digest
+    forest = read_blocks(folder, digest, Layout.of(source)).forest
+    if len(forest.ranges()) != 1:
+        return ""
+    moments = forest.total().moments
+    row, column = divmod(int(moments.mcse.argmax()), setting.times.size)
+    return (
+        f"largest standard error: {moments.mcse[row, column]:.3g} of "
+        f"{setting.names[row]!r} at t = {setting.times[column]:.6g}"
+    )
+
+
 def _found(
     folder: Path, description: Description
 ) -> tuple[dict[Path, list[tuple[int, int]]], dict[Path, str]]:
@@ -177,7 +212,7 @@ def resume(
                 f"{folder} must hold all shards before it can have another goal, but "
                 f"is shard {shard[0]} of {shard[1]}; merge them first"
             )
-    how = How(checked_jobs(n_jobs), batch, progress, folder, shard and tuple(shard))
+    how = How(checked_jobs(n_jobs), batch, progress, folder, shard)
     return run_setting(setting, goal, how)
 
 

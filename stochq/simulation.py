@@ -6,6 +6,7 @@ import os
 import time
 import warnings
 from collections.abc import Mapping
+from concurrent.futures import BrokenExecutor
 from contextlib import closing, nullcontext
 from dataclasses import dataclass
 from functools import partial
@@ -17,24 +18,25 @@ import joblib
 from stochq.arrays import whole_number
 from stochq.assembly import ensemble_of
 from stochq.atoms import Source
-from stochq.blockfile import Layout
-from stochq.checkpoint import Checkpoint, CheckpointError, Found
+from stochq.checkpoints.blockfile import Layout
+from stochq.checkpoints.folder import Checkpoint, CheckpointError, Found, refuse_another
 from stochq.ensemble import Ensemble
 from stochq.errors import SchemeMismatchError, TrajectoryError
 from stochq.extras import as_extras
 from stochq.functions import Function
-from stochq.histograms import Bins
-from stochq.interrupts import interruptible
 from stochq.model import Model
-from stochq.parallel import Workers, checked_jobs, collect
+from stochq.recording.histograms import Bins
 from stochq.resources import refuse_what_does_not_fit
-from stochq.running import Reason, Rounds, run_rounds
+from stochq.running.interrupts import GO_ON, interruptible
+from stochq.running.parallel import Workers, checked_jobs, collect
+from stochq.running.rounds import Reason, Rounds, run_rounds
+from stochq.running.shards import Span, span_of
+from stochq.running.stopping import Goal, Tolerances, as_goal
 from stochq.schemes import Scheme
 from stochq.schemes.lanes import ATOM
 from stochq.setting import Setting, setting_of, stored_scheme
-from stochq.shards import Span, span_of
-from stochq.statistics import Forest, Statistics
-from stochq.stopping import Goal, Tolerances, as_goal
+from stochq.statistics.forest import Forest
+from stochq.statistics.summary import Statistics
 from stochq.strata import collect_strata, strata_of
 from stochq.unravelings import Choice
 
@@ -222,7 +224,7 @@ def run_setting(setting: Setting, goal: Goal, how: How) -> Ensemble:
     if setting.extras.stratified:
         statistics = _stratified(setting, goal, how)
         return _result(setting, statistics, span, "n_traj", start)
-    source = setting.source(goal.n_traj)
+    source = _source(setting, goal, how)
     keeper = _opened(setting, source, how)
     with closing(keeper) if keeper else nullcontext():
         forest = Forest()
@@ -236,15 +238,29 @@ def run_setting(setting: Setting, goal: Goal, how: How) -> Ensemble:
                 reason = run_rounds(source, forest, rounds, workers, asked, keeper)
             except TrajectoryError as error:
                 raise _with_replay(error, setting) from error
+            except BrokenExecutor:
+                if not asked():
+                    raise
+                reason = "signal"  # which was for the workers, too
             finally:
                 lost = keeper.save() if keeper else ""
         done = forest.leading(span.first)
         if asked() and not done.members():
             raise asked.error(_said(0, goal, how, lost), None)
-        ensemble = _result(setting, done.total(), span, reason, start)
+        told = {"workers": workers.told[-1]} if workers.told else {}
+        ensemble = _result(setting, done.total(), span, reason, start, told)
         if asked():
             raise asked.error(_said(ensemble.n_traj, goal, how, lost), ensemble)
     return ensemble
+
+
+def _source(setting: Setting, goal: Goal, how: How) -> Source:
+    """Return what gives the values."""
+    try:
+        return setting.source(goal.n_traj)
+    except SchemeMismatchError:  # the scheme may be that of another run
+        refuse_another(how.folder, setting.describe())
+        raise
 
 
 def _opened(setting: Setting, source: Source, how: How) -> Checkpoint | None:
@@ -308,11 +324,16 @@ def _stratified(setting: Setting, goal: Goal, how: How) -> Statistics:
 
 
 def _result(
-    setting: Setting, statistics: Statistics, span: Span, reason: Reason, start: float
+    setting: Setting,
+    statistics: Statistics,
+    span: Span,
+    reason: Reason,
+    start: float,
+    told: Mapping[str, Any] | None = None,
 ) -> Ensemble:
     """Return the ensemble of a run, and say which trajectories failed."""
-    seconds = {"wall_seconds": time.perf_counter() - start}
-    ensemble = ensemble_of(setting, statistics, span, reason, seconds)
+    provenance = {"wall_seconds": time.perf_counter() - start, **(told or {})}
+    ensemble = ensemble_of(setting, statistics, span, reason, provenance)
     if ensemble.failed:
         first = ensemble.failures[0]
         warnings.warn(
@@ -329,9 +350,10 @@ def _result(
 
 def _replay(setting: Setting, index: int) -> str:
     """Return the command that runs one trajectory again."""
+    choices = f", unraveling={setting.unraveling}" if setting.unraveling else ""
     return (
         f"replay it: trajectory(model, times, seed={setting.seed}, index={index}, "
-        f"scheme={setting.scheme})"
+        f"scheme={setting.scheme}{choices})"
     )
 
 
@@ -349,4 +371,4 @@ def _said(n_traj: int, goal: Goal, how: How, lost: str) -> str:
         return f"{done}; nothing is on disk, since no checkpoint was asked for"
     if lost:
         return f"{done}; {how.folder} could not be written: {lost}"
-    return f"{done}, kept in {how.folder}; go on by: stochq resume {how.folder}"
+    return f"{done}, kept in {how.folder}{GO_ON}stochq resume {how.folder}"

@@ -16,12 +16,12 @@ import numpy as np
 from bits import bits, different
 from checkpoint_runs import HYBRID, TIMES
 
-import stochq.checkpoint
+import stochq.checkpoints.folder
 from stochq import Strang, simulate
 from stochq.folders import checkpoint_status
-from stochq.interrupts import Interrupted
+from stochq.running.interrupts import Interrupted
 
-stochq.checkpoint.SAVE_SECONDS = stochq.checkpoint.RETRY_SECONDS = 0.0
+stochq.checkpoints.folder.SAVE_SECONDS = stochq.checkpoints.folder.RETRY_SECONDS = 0.0
 HOME, N_TRAJ = Path(sys.argv[1]), 3000
 
 

@@ -24,7 +24,7 @@ from stochq.maxima import MaxLaw
 from stochq.model import Dissipator, Model, WhiteNoise
 from stochq.references import Reference, correlation_equation, master_equation
 from stochq.schemes import EulerMaruyama, Heun, Strang
-from stochq.simulation import simulate
+from stochq.simulation import FailureWarning, simulate
 from stochq.states import Orbitals
 from stochq.unravelings import Jump
 from stochq.verdict import verify
@@ -374,8 +374,9 @@ def test_an_overflow_is_not_a_pass():
         observables={"z": SZ},
     )
     times = np.linspace(0, 200, 5)
-    with np.errstate(all="ignore"):
+    with pytest.warns(FailureWarning, match="200 of 200 trajectories"):
         ensemble = simulate(model, times, n_traj=200, seed=1, scheme=EulerMaruyama(0.5))
+    with np.errstate(all="ignore"):
         assert not np.isfinite(ensemble.mean).all()
         try:
             status = verify(ensemble, master_equation(model, times)).status

@@ -15,10 +15,10 @@ from checkpoint_runs import RUNS, block_paths, plain, run, setting
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stochq.blockfile import Layout
-from stochq.checkpoint import Checkpoint
+from stochq.checkpoints.blockfile import Layout
+from stochq.checkpoints.folder import Checkpoint
 from stochq.folders import checkpoint_status, merge_checkpoints, resume
-from stochq.parallel import Workers, run_blocks
+from stochq.running.parallel import Workers, run_blocks
 from stochq.schemes.lanes import ATOM
 from stochq.simulation import FailureWarning
 

@@ -15,8 +15,7 @@ from bits import bits, different
 from checkpoint_runs import block_paths, plain, run
 
 import stochq
-from stochq.archive import ArchiveError, pack, unpack
-from stochq.checkpoint import (
+from stochq.checkpoints.folder import (
     CheckpointError,
     CheckpointWarning,
     _goal_check,
@@ -26,6 +25,7 @@ from stochq.checkpoint import (
 from stochq.descriptions import Description, to_files
 from stochq.errors import DescriptionError
 from stochq.folders import checkpoint_status, merge_checkpoints, resume
+from stochq.storage.archive import ArchiveError, pack, unpack
 
 NAME, N_TRAJ = "all extras", 700
 PARTS = ((0, 320), (320, 512), (512, 700))

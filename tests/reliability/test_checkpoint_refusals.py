@@ -23,15 +23,15 @@ from stochq import (
     WhiteNoise,
     simulate,
 )
-from stochq.blockfile import Layout
-from stochq.checkpoint import (
+from stochq.checkpoints.blockfile import Layout
+from stochq.checkpoints.folder import (
     Checkpoint,
     CheckpointError,
     read_description,
 )
 from stochq.descriptions import Description, to_files
 from stochq.folders import checkpoint_status, merge_checkpoints, resume
-from stochq.interrupts import Interrupted
+from stochq.running.interrupts import Interrupted
 
 PARTS = {
     "hamiltonian": SX,
@@ -190,8 +190,8 @@ def test_two_at_a_time_are_refused(tmp_path):
 
 def plain_setting():
     from stochq.extras import as_extras
+    from stochq.running.stopping import Goal
     from stochq.setting import setting_of
-    from stochq.stopping import Goal
 
     extras = as_extras(HYBRID.observables, None, None, None, None, False, False)
     return setting_of(HYBRID, TIMES, 1, None, extras, Strang(0.2), Goal())

@@ -23,13 +23,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
-from stochq.archive import ArchiveError, unpack
-from stochq.blockfile import Layout, Member, decode, encode, index_of
+from stochq.checkpoints.blockfile import Layout, Member, decode, encode, index_of
 from stochq.descriptions import Description, differences, from_files, to_files
-from stochq.disk import read_file, size_of, write_file
 from stochq.errors import DescriptionError
 from stochq.schemes.lanes import ATOM
-from stochq.statistics import Block, Forest, Statistics
+from stochq.statistics.blocks import Block
+from stochq.statistics.forest import Forest
+from stochq.statistics.summary import Statistics
+from stochq.storage.archive import ArchiveError, unpack
+from stochq.storage.disk import read_file, size_of, write_file
 
 try:
     import fcntl
@@ -46,6 +48,7 @@ __all__ = [
     "read_blocks",
     "read_description",
     "read_goal",
+    "refuse_another",
     "trajectories_in",
     "writable",
     "write_goal",
@@ -297,16 +300,16 @@ class Checkpoint:
             folder.mkdir(parents=True, exist_ok=True)
             lock = _locked(folder)
             if lock is not None:
-                held.push(lock)
+                held.enter_context(lock)
             for draft in folder.glob(".*.draft"):
                 with suppress(OSError):
                     draft.unlink()
             _claim(folder, description)
             found = read_blocks(folder, description.digest, layout)
             _refuse_a_stranger(folder, description.digest, found)
+            for path, reason in found.damaged.items():
+                _put_aside(path, reason)
             held.pop_all()
-        for path, reason in found.damaged.items():
-            _put_aside(path, reason)
         one = cls(folder, description, found, lock)
         one._saved = found.forest.n_traj
         one._next = time.monotonic() + SAVE_SECONDS
@@ -410,17 +413,36 @@ def _claim(folder: Path, description: Description) -> None:
         if is_checkpoint(folder) or block_files(folder):
             warnings.warn(f"{error}; written anew", CheckpointWarning, stacklevel=4)
     else:
-        if theirs.digest == description.digest:
-            return
-        found = differences(description, theirs)
-        raise CheckpointError(
-            f"{folder} must hold the same run, but it differs: "
-            + "; ".join(found[:8])
-            + (f"; and {len(found) - 8} more" if len(found) > 8 else "")
-        )
+        _compare(folder, description, theirs)
+        return
     files = to_files(description)
     for name in sorted(files, key=lambda name: name == "run.json"):  # which comes last
         write_file(folder / name, files[name])
+
+
+def _compare(folder: Path, ours: Description, theirs: Description) -> None:
+    """Refuse a folder of another run, and say what differs."""
+    if theirs.digest == ours.digest:
+        return
+    found = differences(ours, theirs)
+    raise CheckpointError(
+        f"{folder} must hold the same run, but it differs: "
+        + "; ".join(found[:8])
+        + (f"; and {len(found) - 8} more" if len(found) > 8 else "")
+        + "; use another folder, or remove that one"
+    )
+
+
+def refuse_another(folder: Path | None, description: Description) -> None:
+    """Refuse a folder that is there and holds another run.
+
+    Raises
+    ------
+    CheckpointError
+        If it does, or is damaged.
+    """
+    if folder is not None and is_checkpoint(folder):
+        _compare(folder, description, read_description(folder))
 
 
 def _foreign(folder: Path, digest: str) -> str:

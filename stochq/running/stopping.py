@@ -2,8 +2,8 @@ r"""When a run has seen enough: tolerances, looked at seldom and with reserve.
 
 A run that stops as soon as its error bar looks small stops too early, the more so the
 oftener it looks and the rarer its events are. Four things keep the error at its nominal
-size: a floor, looks at sizes that grow geometrically, an upper limit in place of the
-estimate of the variance, and an allowance for events that have not been seen.
+size: a floor, looks at sizes that grow geometrically, upper limits in place of the
+estimates, and an allowance for events that have not been seen.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from stochq.arrays import Floats
-from stochq.moments import Moments
+from stochq.arrays import Floats, whole_number
+from stochq.statistics.moments import Moments
 
 __all__ = [
     "FLOOR",
@@ -31,8 +31,10 @@ __all__ = [
 #: Standard errors of the variance that its upper limit lies above it.
 RESERVE = 2.0
 
-#: Square of the number of events that may have been missed where few were seen.
-UNSEEN = 3.0
+#: Events that stay unseen count as a standard error of this many of them. With z
+#: standard errors, the chance to miss so many is exp(-2 z), which is less than what a
+#: normal error leaves beyond z, up to z = 3.
+UNSEEN = 2.0
 
 #: Trajectories up to which a float counts them.
 MOST = 2**53
@@ -45,8 +47,12 @@ FLOOR = 4
 class Tolerance:
     r"""The standard error at which an observable is known well enough.
 
-    .. math:: \mathrm{mcse}_O(t) \le \mathrm{absolute}
-        + \mathrm{relative}\, \max_s |\bar O(s)| \quad\text{at every time } t
+    .. math:: \sigma_O(t) \le \mathrm{absolute} + \mathrm{relative}\,
+        \max_s \bigl(|\bar O(s)| - \sigma_O(s)\bigr) \quad\text{at every time } t
+
+    A run that waits for a large mean ends when chance makes it large, so the mean is
+    taken one standard error smaller. What is 0 at all times cannot be known relative to
+    itself: add an absolute tolerance.
 
     Parameters
     ----------
@@ -80,6 +86,15 @@ class Tolerance:
                 "`tolerance` must be > 0, but is 0, which no number of trajectories "
                 "reaches"
             )
+
+    def ratio(self, error: Floats, scale: float) -> float:
+        """Return the largest error in units of what is allowed at this mean."""
+        largest, allowed = float(error.max()), self.absolute + self.relative * scale
+        if not np.isfinite(largest + scale):
+            return np.nan
+        if largest == 0:
+            return 0.0
+        return float(largest / allowed) if allowed > 0 else np.inf
 
 
 #: One for all observables, or some by name; a number is an absolute tolerance.
@@ -115,21 +130,21 @@ class Goal:
         }
 
     def ratio(self, moments: Moments, ranges: Floats, fixed: Any) -> float:
-        """Return the largest error in units of its tolerance."""
+        """Return the largest error in units of its tolerance.
+
+        It is NaN where values are not finite, and infinite without a tolerance, or if
+        a relative one has no mean yet to be relative to.
+        """
         if self.tolerance is None:
             return np.inf
         errors = cautious_error(moments, ranges, fixed)
-        scales = np.abs(moments.mean).max(axis=1)
-        worst = 0.0
-        for asked, error, scale in zip(self.tolerance, errors, scales, strict=True):
-            if asked is not None:
-                allowed = asked.absolute + asked.relative * scale
-                largest = float(error.max())
-                ratio = largest / allowed if allowed > 0 else np.inf
-                worst = max(worst, ratio if largest > 0 else 0.0)
-                if not np.isfinite(largest):
-                    return np.inf
-        return worst
+        scales = np.maximum(np.abs(moments.mean) - errors, 0.0).max(axis=1)
+        ratios = [
+            asked.ratio(error, scale)
+            for asked, error, scale in zip(self.tolerance, errors, scales, strict=True)
+            if asked is not None
+        ]
+        return float(np.max(ratios))  # NaN if one of them is
 
 
 def _as_tolerance(value: Any, argument: str) -> Tolerance:
@@ -159,12 +174,9 @@ def as_goal(n_traj: Any, tolerance: Any, max_time: Any, names: Sequence[str]) ->
             "but none is given"
         )
     if n_traj is not None:
-        whole = isinstance(n_traj, (int, np.integer)) and not isinstance(n_traj, bool)
-        if not whole or n_traj < 2:
-            raise ValueError(f"`n_traj` must be an integer >= 2, but is {n_traj!r:.60}")
+        n_traj = whole_number(n_traj, "n_traj", at_least=2)
         if n_traj > MOST:
             raise ValueError(f"`n_traj` must be at most 2^53, but is {n_traj!r:.60}")
-        n_traj = int(n_traj)
     if max_time is not None:
         number = isinstance(max_time, (int, float, np.number))
         if not number or isinstance(max_time, bool) or not 0 < max_time < np.inf:
@@ -219,27 +231,33 @@ def cautious_error(moments: Moments, ranges: Floats, fixed: Any) -> Floats:
     r"""Return an upper limit of the standard error of the mean, shape (O, T).
 
     .. math:: \sigma^2 = \frac{s^2}{n} \Bigl(1 + 2 \sqrt{(\kappa - 1)/n}\Bigr)
-        + \frac{3 R^2}{n^2}
+        + \Bigl(\frac{2 R}{n}\Bigr)^2
 
     with the kurtosis kappa of the sample, so that the variance is taken two of its own
-    standard errors larger, and the range R of the observable: an event that moves a
-    trajectory by R and has not been seen in n of them may have a probability of 3/n.
+    standard errors larger, and the range R of the observable. An event that moves a
+    trajectory by R and happens with probability p is unseen in n of them with
+    probability exp(-p n); the mean is then off by p R, which is z sigma at p n = 2 z.
+
+    Where no range is known, it is that of 0 and the values that were seen. Rare events
+    of such a function that reach much farther can be missed; with stated limits they
+    cannot.
 
     Parameters
     ----------
     moments : Moments
         Of the trajectories so far.
     ranges : ndarray, shape (O,)
-        Largest minus smallest possible value; NaN: what was seen counts.
+        Largest minus smallest possible value, NaN if unknown.
     fixed : ndarray of bool, shape (O, T)
         Where every trajectory has the same value, and the error is 0.
     """
     n = moments.count
-    seen = moments.high.max(axis=1) - moments.low.min(axis=1)
-    reach = np.where(np.isfinite(ranges), ranges, seen)[:, None]
+    high, low = moments.high.max(axis=1), moments.low.min(axis=1)
+    seen = high.clip(0.0, None) - low.clip(None, 0.0)
+    reach = np.fmax(ranges, seen)[:, None]  # explicit schemes may leave the range
     doubt = np.where(moments.m2 > 0, moments.variance_doubt, 0.0)
     variance = np.square(moments.mcse) * (1 + RESERVE * doubt)
-    error: Floats = np.sqrt(variance + UNSEEN * np.square(reach / n))
+    error: Floats = np.sqrt(variance + np.square(UNSEEN * reach / n))
     return np.where(fixed, 0.0, error)
 
 

@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
+from stochq.running.stopping import Goal
 from stochq.schemes.lanes import ATOM
-from stochq.stopping import Goal
 
-__all__ = ["Span", "span_of"]
+__all__ = ["ENDLESS", "Span", "span_of"]
 
 #: More atoms than any run has.
 ENDLESS = 2**54

@@ -12,13 +12,16 @@ from tqdm.auto import tqdm
 
 from stochq.arrays import Floats
 from stochq.atoms import Source
-from stochq.checkpoint import Checkpoint
-from stochq.interrupts import Asked
-from stochq.parallel import DIVERGENCE, Workers, run_blocks
+from stochq.checkpoints.folder import Checkpoint
+from stochq.running.interrupts import Asked
+from stochq.running.parallel import Workers, run_blocks
+from stochq.running.shards import ENDLESS, Span
+from stochq.running.stopping import Goal, looks
 from stochq.schemes.lanes import ATOM
-from stochq.shards import Span
-from stochq.statistics import Block, Forest, Statistics
-from stochq.stopping import Goal, looks
+from stochq.statistics.blocks import Block
+from stochq.statistics.forest import Forest
+from stochq.statistics.moments import DIVERGENCE
+from stochq.statistics.summary import Statistics
 
 __all__ = ["Reason", "Rounds", "run_rounds"]
 
@@ -128,7 +131,7 @@ def _lacking(
 def _enough(forest: Forest, rounds: Rounds, shown: _Shown) -> Reason | None:
     """Return why a run has enough trajectories, or nothing."""
     ratio = _ratio(forest, rounds)
-    if not np.isfinite(ratio):
+    if np.isnan(ratio):
         return "not finite"
     shown.expect(forest.n_traj, ratio)
     return "tolerance" if ratio <= 1.0 else None
@@ -173,6 +176,5 @@ class _Shown:
 
     def expect(self, n_traj: int, ratio: float) -> None:
         """Guess how many trajectories it will take."""
-        most = self.rounds.goal.n_traj
-        guess = int(n_traj * ratio**2)
-        self.bar.total = guess if most is None else min(guess, most)
+        guess, most = n_traj * ratio**2, self.rounds.goal.n_traj
+        self.bar.total = int(min(guess, most or guess)) if guess < ENDLESS else most
