@@ -33,10 +33,10 @@ from stochq.folders import checkpoint_status, resume
 ROOT = Path(__file__).parents[1]
 SAVE = ROOT / "analysis" / "results" / "soak.csv"
 
-KILLS, N_TRAJ, SEED = 50, 3_000_000, 1
+KILLS, N_TRAJ, SEED = 50, 6_000_000, 1
 
-#: When a process is killed: at any moment from its start on, some time after it has
-#: begun to work, or as soon as a file is being written then.
+#: When a process is killed: at any moment from its start on, some time after its first
+#: file, or as soon as it writes one, some time after it has begun to work.
 MOMENTS = ("any", "working", "writing")
 
 #: Seconds that a process works at most; it has those to start in addition.
@@ -140,6 +140,9 @@ def killed(
     if moment != "any":
         before = begun(folder)
         wait(process, lambda: begun(folder) != before, STARTING)
+    if moment == "working":
+        files = len(block_files(folder))
+        wait(process, lambda: len(block_files(folder)) > files, STARTING)
     wait(process, lambda: False, seconds)
     if moment == "writing":
         wait(process, lambda: drafts(folder) > 0, WRITING)
