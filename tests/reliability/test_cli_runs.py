@@ -50,7 +50,7 @@ start = 0.0
 stop = 6.0
 n = 61
 [run]
-n_traj = 200000
+n_traj = 150000
 seed = 1
 """
 
@@ -342,12 +342,12 @@ def test_failing_trajectories_exit_1(capsys, tmp_path):
 
 def test_every_backend_gives_the_same_bytes(capsys, tmp_path):
     found = []
-    for backend in ("threading", "loky", "multiprocessing"):
+    for backend in ("threading", "loky"):
         out = tmp_path / backend
         how = ["--backend", backend, "--n-jobs", "2", "--out", out]
         said(capsys, 0, ["run", written(tmp_path), *how])
         found.append(results(out))
-    assert found[0] == found[1] == found[2]
+    assert found[0] == found[1]
 
 
 def started(*arguments):
@@ -378,7 +378,7 @@ def test_signals_keep_the_run_and_say_how_to_go_on(tmp_path):
     printed, err = process.communicate()
     assert process.returncode == 130
     assert printed == ""
-    head, _, rest = err.partition(" of 200000 trajectories, ")
+    head, _, rest = err.partition(" of 150000 trajectories, ")
     assert head.startswith("stochq: interrupted after ")
     assert int(head.rpartition(" ")[2]) % 64 == 0
     assert rest == f"kept in {kept}; go on by: stochq resume {out}\n"
