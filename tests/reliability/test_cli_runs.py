@@ -265,6 +265,17 @@ def test_a_verification_goes_on_and_removes_only_what_is_its_own(capsys, tmp_pat
     assert "go on by the same verify command" in refused(capsys, "resume", tmp_path)
 
 
+def test_trajectories_of_another_verification_are_refused(capsys, tmp_path):
+    claim = small_claims()[0]
+    part = ["verify", "--out", tmp_path]
+    said(capsys, 0, [*part, "--shard", "1/2"], [claim])
+    cases = [replace(case, times=case.times[:4]) for case in claim.cases()]
+    out, err = said(capsys, 2, part, [replace(claim, cases=lambda: cases)])
+    assert out == ""
+    assert err.count("\n") == 1
+    assert "must hold the same run, but it differs: times" in err
+
+
 def test_a_plain_checkpoint_is_gone_on_with(capsys, tmp_path):
     folder, times = tmp_path / "plain", [0.0, 0.5, 1.0]
     simulate(DECAY, times, n_traj=100, seed=1, checkpoint=folder)
