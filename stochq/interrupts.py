@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
 from collections.abc import Iterator
@@ -72,17 +73,22 @@ class Asked:
 def interruptible() -> Iterator[Asked]:
     """Take note of the first signal; the second one does what it always did.
 
-    Handlers belong to the main thread: elsewhere nothing is changed.
+    Handlers belong to the main thread: elsewhere nothing is changed. Forked processes
+    inherit them, where they only do what was done before.
     """
     asked = Asked()
     if threading.current_thread() is not threading.main_thread():
         yield asked
         return
     before: dict[int, Any] = {}
+    owner = os.getpid()
 
     def note(number: int, frame: FrameType | None) -> None:
-        asked.signal = number
         restore()
+        if os.getpid() != owner:  # a forked worker, which its pool wants to end
+            signal.raise_signal(number)
+            return
+        asked.signal = number
 
     def restore() -> None:
         for number, handler in before.items():
