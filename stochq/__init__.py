@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from stochq.advisor import UnravelingComparison, compare_unravelings
     from stochq.channels import ComplexWhiteNoise, Dissipator, WhiteNoise
-    from stochq.checkpoint import CheckpointError, CheckpointWarning
+    from stochq.checkpoints.folder import CheckpointError, CheckpointWarning
     from stochq.choice import default_scheme, explain_scheme
+    from stochq.costs import Cost, plan
     from stochq.counting import (
         Correlation,
         CountingHistogram,
@@ -39,6 +40,12 @@ if TYPE_CHECKING:
         SchemeMismatchError,
         TrajectoryError,
     )
+    from stochq.folders import (
+        CheckpointStatus,
+        checkpoint_status,
+        merge_checkpoints,
+        resume,
+    )
     from stochq.functions import (
         EntanglementEntropy,
         OrbitalEntropy,
@@ -46,13 +53,12 @@ if TYPE_CHECKING:
         SquaredCorrelation,
         SquaredModulus,
     )
-    from stochq.histograms import Bins, Histogram
-    from stochq.interrupts import Interrupted, Terminated
     from stochq.lowering import Dynamics, lower
-    from stochq.mean_state import MeanState
     from stochq.mlmc import MultilevelEstimate, simulate_mlmc
     from stochq.model import Model
     from stochq.orders import Convergence, convergence, order_table
+    from stochq.recording.histograms import Bins, Histogram
+    from stochq.recording.mean_state import MeanState
     from stochq.records import JumpRecords
     from stochq.references import (
         CountingDistribution,
@@ -74,6 +80,8 @@ if TYPE_CHECKING:
         waiting_time_distribution,
     )
     from stochq.replay import NoiseRecord, Trajectory, trajectory
+    from stochq.running.interrupts import Interrupted, Terminated
+    from stochq.running.stopping import Tolerance
     from stochq.schemes import (
         Alternating,
         EulerMaruyama,
@@ -90,7 +98,6 @@ if TYPE_CHECKING:
     )
     from stochq.simulation import FailureWarning, simulate
     from stochq.states import Occupations, Orbitals
-    from stochq.stopping import Tolerance
     from stochq.unravelings import (
         Averaged,
         Heterodyne,
@@ -107,10 +114,12 @@ __all__ = [
     "Averaged",
     "Bins",
     "CheckpointError",
+    "CheckpointStatus",
     "CheckpointWarning",
     "ComplexWhiteNoise",
     "Convergence",
     "Correlation",
+    "Cost",
     "CountingDistribution",
     "CountingHistogram",
     "CountingStatistics",
@@ -166,6 +175,7 @@ __all__ = [
     "WaitingTimeDistribution",
     "WaitingTimes",
     "WhiteNoise",
+    "checkpoint_status",
     "compare_unravelings",
     "convergence",
     "correlation_equation",
@@ -186,7 +196,10 @@ __all__ = [
     "macroscopic_equation",
     "macroscopic_magnetization",
     "master_equation",
+    "merge_checkpoints",
     "order_table",
+    "plan",
+    "resume",
     "scaled_cumulants",
     "scgf",
     "simulate",
@@ -219,9 +232,16 @@ _HOMES = {
         "fluctuation_test",
         "waiting_times",
     ),
+    "costs": ("Cost", "plan"),
     "coupled": ("Difference", "StepBias", "simulate_difference", "step_bias"),
     "ensemble": ("Ensemble",),
     "errors": ("ModelError", "ResourceError", "SchemeMismatchError", "TrajectoryError"),
+    "folders": (
+        "CheckpointStatus",
+        "checkpoint_status",
+        "merge_checkpoints",
+        "resume",
+    ),
     "functions": (
         "EntanglementEntropy",
         "OrbitalEntropy",
@@ -229,9 +249,9 @@ _HOMES = {
         "SquaredCorrelation",
         "SquaredModulus",
     ),
-    "histograms": ("Bins", "Histogram"),
+    "recording.histograms": ("Bins", "Histogram"),
     "lowering": ("Dynamics", "lower"),
-    "mean_state": ("MeanState",),
+    "recording.mean_state": ("MeanState",),
     "mlmc": ("MultilevelEstimate", "simulate_mlmc"),
     "model": ("Model",),
     "orders": ("Convergence", "convergence", "order_table"),
@@ -271,11 +291,11 @@ _HOMES = {
         "TwoPoint",
     ),
     "envelopes": ("Sampled",),
-    "checkpoint": ("CheckpointError", "CheckpointWarning"),
-    "interrupts": ("Interrupted", "Terminated"),
+    "checkpoints.folder": ("CheckpointError", "CheckpointWarning"),
+    "running.interrupts": ("Interrupted", "Terminated"),
     "simulation": ("FailureWarning", "simulate"),
     "states": ("Occupations", "Orbitals"),
-    "stopping": ("Tolerance",),
+    "running.stopping": ("Tolerance",),
     "unravelings": (
         "Averaged",
         "Heterodyne",

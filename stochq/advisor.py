@@ -16,7 +16,7 @@ from stochq.choice import default_scheme
 from stochq.errors import ModelError, SchemeMismatchError
 from stochq.lowering import Dynamics, lower
 from stochq.model import Model
-from stochq.parallel import collect
+from stochq.running.parallel import collect
 from stochq.schemes import Scheme
 from stochq.schemes.lanes import ATOM
 from stochq.unravelings import Choice, described

@@ -9,14 +9,14 @@ import numpy as np
 
 from stochq.descriptions import environment
 from stochq.ensemble import Ensemble
-from stochq.frames import Frame
-from stochq.histograms import Histogram
-from stochq.mean_state import MeanState
+from stochq.recording.frames import Frame
+from stochq.recording.histograms import Histogram
+from stochq.recording.mean_state import MeanState
 from stochq.records import JumpRecords
+from stochq.running.shards import Span
 from stochq.schemes.lanes import ATOM
 from stochq.setting import Setting
-from stochq.shards import Span
-from stochq.statistics import Statistics
+from stochq.statistics.summary import Statistics
 
 __all__ = ["ensemble_of"]
 

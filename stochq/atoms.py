@@ -8,17 +8,11 @@ from typing import Protocol
 import numpy as np
 
 from stochq.arrays import Floats, Ints
-from stochq.frames import Frame
 from stochq.lowering import Dynamics
-from stochq.runs import Kept, Run, joined
-from stochq.schemes import Magnus, Richardson, Scheme
-from stochq.schemes.lanes import ATOM, Lanes, Tally, load, measure
-from stochq.schemes.large import SeriesSplitting
-from stochq.schemes.traits import Integrator, StepGrid, grid_for, refuse_monitors
-from stochq.state_sums import add_states, state_sums
-from stochq.states import DensityMatrix, State
-from stochq.structure import Linear, Quadratic, pack_linear, pack_quadratic
-from stochq.wanted import (
+from stochq.recording.frames import Frame
+from stochq.recording.runs import Kept, Run, joined
+from stochq.recording.state_sums import add_states, state_sums
+from stochq.recording.wanted import (
     Raised,
     Wanted,
     check_functions,
@@ -26,6 +20,12 @@ from stochq.wanted import (
     failures_of,
     refuse_unfit,
 )
+from stochq.schemes import Magnus, Richardson, Scheme
+from stochq.schemes.lanes import ATOM, Lanes, Tally, load, measure
+from stochq.schemes.large import SeriesSplitting
+from stochq.schemes.traits import Integrator, StepGrid, grid_for, refuse_monitors
+from stochq.states import DensityMatrix, State
+from stochq.structure import Linear, Quadratic, pack_linear, pack_quadratic
 
 __all__ = [
     "Kept",
@@ -133,6 +133,11 @@ class Plan:
         curves = self.observables + len(self.wanted.functions) + kept
         matrices = 2 * self.frame.side**2 * len(self.wanted.states)
         return curves * (self.intervals + 1) + -(-matrices // ATOM)
+
+    @property
+    def calls_python(self) -> bool:
+        """Whether Python's lock would keep threads waiting for each other."""
+        return bool(self.wanted.functions)
 
     def load(self, numbers: Ints, width: int = ATOM) -> Lanes:
         """Return trajectories at their initial state, kets in groups of lanes."""

@@ -11,6 +11,8 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
+from hashlib import sha256
+from pathlib import Path
 from typing import Any, Literal
 from zlib import crc32
 
@@ -33,8 +35,10 @@ __all__ = [
     "Profile",
     "Reading",
     "Result",
+    "case_folder",
     "check_claim",
     "count_readings",
+    "sample_case",
 ]
 
 #: Probability that a whole run of correct claims contains a false alarm.
@@ -269,6 +273,51 @@ def _decide(findings: Sequence[Finding]) -> Outcome:
     return "holds" if set(document) | set(correction) == {"pass"} else "inconclusive"
 
 
+def case_folder(
+    folder: Path, claim: str, number: int, profile: Profile, seed: int
+) -> Path:
+    """Return where the trajectories of a case are kept, below a folder."""
+    key = sha256(f"{profile} {seed}".encode()).hexdigest()[:8]
+    return folder / f"{claim}-{number}-{key}"
+
+
+def sample_case(
+    claim: Claim,
+    number: int,
+    *,
+    profile: Profile = "quick",
+    seed: int = 1,
+    folder: Path | None = None,
+    shard: tuple[int, int] | None = None,
+    n_jobs: int | None = None,
+    progress: bool | None = None,
+) -> Ensemble:
+    """Simulate one case of a claim, or a shard of it.
+
+    Parameters
+    ----------
+    claim, profile, seed, folder, n_jobs, progress
+        As in `check_claim`.
+    number : int
+        Which case.
+    shard : (int, int), optional
+        As in `simulate`.
+    """
+    case = claim.cases()[number]
+    kept = folder and case_folder(folder, claim.id, number, profile, seed)
+    return simulate(
+        case.model,
+        case.times,
+        n_traj=case.n_traj[profile],
+        seed=case_seed(seed, claim.id, number),
+        unraveling=case.unraveling,
+        n_jobs=n_jobs,
+        progress=progress,
+        checkpoint=kept,
+        shard=shard,
+    )
+
+
 def check_claim(
     claim: Claim,
     *,
@@ -277,6 +326,7 @@ def check_claim(
     n_jobs: int | None = None,
     alpha: float = FAMILY_ALPHA,
     progress: bool | None = None,
+    folder: Path | None = None,
 ) -> Result:
     """Simulate the cases of a claim, judge every reading, and state the outcome.
 
@@ -294,16 +344,18 @@ def check_claim(
         False-alarm probability of each single verdict.
     progress : bool, optional
         Show bars; by default on a terminal only.
+    folder : Path, optional
+        Keep the trajectories of each case below it; the same call goes on with them.
     """
     start = time.perf_counter()
     findings = []
     for number, case in enumerate(claim.cases()):
-        ensemble = simulate(
-            case.model,
-            case.times,
-            n_traj=case.n_traj[profile],
-            seed=case_seed(seed, claim.id, number),
-            unraveling=case.unraveling,
+        ensemble = sample_case(
+            claim,
+            number,
+            profile=profile,
+            seed=seed,
+            folder=folder,
             n_jobs=n_jobs,
             progress=progress,
         )

@@ -15,8 +15,8 @@ from stochq.choice import default_scheme
 from stochq.errors import ModelError, SchemeMismatchError
 from stochq.lowering import Dynamics, lower
 from stochq.model import Model
-from stochq.parallel import checked_jobs, collect
 from stochq.replay import checked_scheme
+from stochq.running.parallel import checked_jobs, collect
 from stochq.schemes import Scheme, Strang, TwoPoint
 from stochq.schemes.traits import grid_for, path_grid
 from stochq.unravelings import Choice

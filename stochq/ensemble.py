@@ -13,17 +13,17 @@ from stochq.arrays import Complexes, Floats, Ints, whole_number
 from stochq.bias import doubted_step_bias
 from stochq.coupled import coupled_step_bias
 from stochq.errors import SchemeMismatchError
-from stochq.histograms import Histogram
 from stochq.lowering import Dynamics
-from stochq.mean_state import MeanState
-from stochq.moments import Moments
+from stochq.recording.histograms import Histogram
+from stochq.recording.mean_state import MeanState
+from stochq.recording.wanted import Failure
 from stochq.records import JumpRecords
 from stochq.replay import Trajectory, replay
 from stochq.schemes import Richardson, Scheme, TwoPoint
 from stochq.signals import complex_signal
-from stochq.statistics import Statistics
+from stochq.statistics.moments import Moments
+from stochq.statistics.summary import Statistics
 from stochq.streams import child_seed
-from stochq.wanted import Failure
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -1,6 +1,6 @@
 """The errors a caller may want to catch; each message names the argument and the cure.
 
-All but the last are `ValueError` with a message of the form "`x` must ..., but is ...".
+All but the last two are `ValueError`: "`x` must ..., but is ...".
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ __all__ = [
     "ResourceError",
     "SchemeMismatchError",
     "TrajectoryError",
+    "WorkerError",
 ]
 
 
@@ -53,3 +54,7 @@ class TrajectoryError(RuntimeError):
     def __str__(self) -> str:
         """Return the message alone."""
         return str(self.args[0])
+
+
+class WorkerError(RuntimeError):
+    """The workers of a run were lost; what had been done is kept as it is."""

@@ -19,10 +19,10 @@ from stochq.functions import (
     SquaredModulus,
     as_functions,
 )
-from stochq.histograms import Bins, as_time_indices, resolved
 from stochq.lowering import Dynamics
-from stochq.mean_state import check_room
-from stochq.wanted import Wanted, refuse_weights
+from stochq.recording.histograms import Bins, as_time_indices, resolved
+from stochq.recording.mean_state import check_room
+from stochq.recording.wanted import Wanted, refuse_weights
 
 __all__ = ["EXTRA_CLASSES", "Extras", "Limits", "as_extras"]
 

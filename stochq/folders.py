@@ -8,24 +8,37 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from stochq.archive import ArchiveError
-from stochq.checkpoint import (
+from stochq.checkpoints.blockfile import Layout
+from stochq.checkpoints.folder import (
     CheckpointError,
     block_files,
+    is_checkpoint,
+    read_blocks,
     read_description,
     read_goal,
     trajectories_in,
+    writable,
     write_goal,
 )
 from stochq.descriptions import Description, differences, rebuilt_scheme
-from stochq.disk import write_file
 from stochq.ensemble import Ensemble
-from stochq.parallel import checked_jobs
+from stochq.errors import DescriptionError
+from stochq.running.parallel import checked_jobs
+from stochq.running.stopping import Goal, Tolerances, as_goal, goal_of
 from stochq.setting import setting_of_folder
 from stochq.simulation import How, run_setting
-from stochq.stopping import Tolerances, as_goal, goal_of
+from stochq.storage.archive import ArchiveError
+from stochq.storage.disk import size_of, write_file
 
-__all__ = ["CheckpointStatus", "checkpoint_status", "merge_checkpoints", "resume"]
+__all__ = [
+    "CheckpointStatus",
+    "checkpoint_status",
+    "is_checkpoint",
+    "largest_error",
+    "merge_checkpoints",
+    "read_goal",
+    "resume",
+]
 
 
 @dataclass(frozen=True)
@@ -103,16 +116,40 @@ def checkpoint_status(folder: str | Path) -> CheckpointStatus:
     found, damaged = _found(folder, description)
     ranges = _united(r for ranges in found.values() for r in ranges)
     tree = description.tree
+    model = tree.get("model")
     return CheckpointStatus(
         folder=folder,
-        name=str(tree.get("model", {}).get("name", "?")),
+        name=str(model.get("name", "?") if isinstance(model, dict) else "?"),
         seed=tree.get("seed", "?"),
         scheme=repr(rebuilt_scheme(description)),
         n_traj=sum(stop - first for first, stop in ranges),
         ranges=ranges,
         goal=read_goal(folder),
-        size=sum(path.stat().st_size for path in folder.iterdir() if path.is_file()),
+        size=sum(map(size_of, folder.iterdir())),
         damaged={path.name: reason for path, reason in damaged.items()},
+    )
+
+
+def largest_error(folder: str | Path) -> str:
+    """Return the largest standard error of what a folder holds, in words.
+
+    Nothing if its trajectories are not consecutive, or the folder alone does not say
+    what they are, because the run contains Python functions.
+    """
+    folder = Path(folder)
+    try:
+        setting = setting_of_folder(folder)
+    except DescriptionError:
+        return ""
+    source, digest = setting.source(), read_description(folder).digest
+    forest = read_blocks(folder, digest, Layout.of(source)).forest
+    if len(forest.ranges()) != 1:
+        return ""
+    moments = forest.total().moments
+    row, column = divmod(int(moments.mcse.argmax()), setting.times.size)
+    return (
+        f"largest standard error: {moments.mcse[row, column]:.3g} of "
+        f"{setting.names[row]!r} at t = {setting.times[column]:.6g}"
     )
 
 
@@ -167,7 +204,7 @@ def resume(
     record = read_goal(folder)
     shard = record.get("shard")
     if n_traj is tolerance is max_time is None:
-        goal = goal_of(record, setting.names)
+        goal = _stored_goal(folder, record, setting.names)
     else:
         goal = as_goal(n_traj, tolerance, max_time, setting.names)
         if shard is not None:
@@ -175,8 +212,18 @@ def resume(
                 f"{folder} must hold all shards before it can have another goal, but "
                 f"is shard {shard[0]} of {shard[1]}; merge them first"
             )
-    how = How(checked_jobs(n_jobs), batch, progress, folder, shard and tuple(shard))
+    how = How(checked_jobs(n_jobs), batch, progress, folder, shard)
     return run_setting(setting, goal, how)
+
+
+def _stored_goal(folder: Path, record: Mapping[str, Any], names: Sequence[str]) -> Goal:
+    """Return the goal that a folder had."""
+    try:
+        return goal_of(record, names)
+    except ValueError as error:
+        raise CheckpointError(
+            f"{folder} must say in goal.json when to stop, but: {error}"
+        ) from error
 
 
 def merge_checkpoints(
@@ -200,7 +247,7 @@ def merge_checkpoints(
     ------
     CheckpointError
         If they are of different runs or share trajectories, a file is damaged, or the
-        new folder holds something.
+        new folder holds something or cannot be written.
     """
     sources, out = [Path(folder) for folder in folders], Path(out)
     if len(sources) < 2:
@@ -229,12 +276,13 @@ def merge_checkpoints(
         files += list(good)
     _refuse_overlap(sorted(owners))
     goal = _merged_goal([read_goal(folder) for folder in sources])
-    out.mkdir(parents=True, exist_ok=True)
-    for path in files:
-        write_file(out / path.name, path.read_bytes())
-    for name in ("arrays.npz", "run.json"):
-        write_file(out / name, (sources[0] / name).read_bytes())
-    write_goal(out, goal)
+    with writable(out):
+        out.mkdir(parents=True, exist_ok=True)
+        for path in files:
+            write_file(out / path.name, path.read_bytes())
+        for name in ("arrays.npz", "run.json"):
+            write_file(out / name, (sources[0] / name).read_bytes())
+        write_goal(out, goal)
     return checkpoint_status(out)
 
 

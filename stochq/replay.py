@@ -13,15 +13,15 @@ from stochq.arrays import Complexes, Floats, Ints, as_times, whole_number
 from stochq.atoms import Plan, taken
 from stochq.choice import default_scheme
 from stochq.errors import ModelError, SchemeMismatchError
-from stochq.frames import Frame
 from stochq.lowering import Dynamics, lower
 from stochq.model import Model
+from stochq.recording.frames import Frame
+from stochq.recording.wanted import Wanted
 from stochq.schemes import Scheme
 from stochq.schemes.lanes import ATOM, Lanes
 from stochq.schemes.traits import path_grid
 from stochq.streams import normals_at
 from stochq.unravelings import Choice
-from stochq.wanted import Wanted
 
 if TYPE_CHECKING:
     import pandas as pd

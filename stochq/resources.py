@@ -9,12 +9,12 @@ from pathlib import Path
 import numpy as np
 
 from stochq.errors import ResourceError
-from stochq.moments import BATCHES
 from stochq.schemes.lanes import ATOM
 from stochq.setting import Setting
-from stochq.statistics import COVARIANCE_POINTS
+from stochq.statistics.comoments import COVARIANCE_POINTS
+from stochq.statistics.moments import BATCHES
 
-__all__ = ["Needs", "memory_left", "needs_of", "refuse_what_does_not_fit"]
+__all__ = ["Needs", "in_words", "memory_left", "needs_of", "refuse_what_does_not_fit"]
 
 #: Bytes of amplitudes and results that a task may hold, if it is more than one atom.
 TASK = 2**23
@@ -114,10 +114,11 @@ def refuse_what_does_not_fit(
     needs, left = needs_of(setting, count, jobs), memory_left()
     if left is not None and needs.memory > left:
         raise ResourceError(
-            f"`simulate` must fit in memory, but takes {_said(needs.memory)} of the "
-            f"{_said(left)} that are left: {_said(needs.results)} for results, "
-            f"{_said(needs.tasks)} for {jobs} workers and {_said(needs.single)} for "
-            f"single trajectories; {_cure(setting, needs, count, jobs, left)}"
+            f"`simulate` must fit in memory, but takes {in_words(needs.memory)} of the "
+            f"{in_words(left)} that are left: {in_words(needs.results)} for results, "
+            f"{in_words(needs.tasks)} for workers ({jobs}) and "
+            f"{in_words(needs.single)} for single trajectories; "
+            f"{_cure(setting, needs, count, jobs, left)}"
         )
     if folder is None:
         return
@@ -125,8 +126,9 @@ def refuse_what_does_not_fit(
     free = shutil.disk_usage(there).free
     if needs.disk > free:
         raise ResourceError(
-            f"`checkpoint` must fit on the disk, but takes {_said(needs.disk)} of the "
-            f"{_said(free)} that are free; use fewer output times or another folder"
+            "`checkpoint` must fit on the disk, but takes "
+            f"{in_words(needs.disk)} of the {in_words(free)} that are free; use fewer "
+            "output times or another folder"
         )
 
 
@@ -137,12 +139,12 @@ def _cure(setting: Setting, needs: Needs, n_traj: int, jobs: int, left: int) -> 
         fewer = int(n_traj * rest / needs.single)
         return f"n_traj = {fewer} would fit, or keep no signals and jumps"
     if jobs > 1 and needs.memory - needs.tasks * (jobs - 1) // jobs < left:
-        return f"use fewer workers: one takes about {_said(needs.tasks / jobs)}"
+        return f"use fewer workers: one takes about {in_words(needs.tasks / jobs)}"
     times = max(1, int(setting.times.size * 0.9 * left / needs.memory))
     return f"about {times} output times in place of {setting.times.size} would fit"
 
 
-def _said(size: float) -> str:
+def in_words(size: float) -> str:
     """Return a number of bytes in words."""
     for unit in ("bytes", "KiB", "MiB"):
         if size < 1024:

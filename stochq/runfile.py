@@ -18,6 +18,10 @@ A run file names a model builder of `stochq.documents` and its parameters::
     n_traj = 4096
     seed = 1
 
+``[run]`` says when to stop: at `n_traj` trajectories, at a `tolerance`, or after
+`max_time` seconds, whichever comes first. A tolerance is a standard error, a table such
+as ``{relative = 0.01}``, or a table of these by the names of observables.
+
 Two tables are optional: ``[unraveling]`` with the name of a dissipator and a choice,
 such as ``bath = "Jump"`` or ``bath = {choice = "Homodyne", efficiency = 0.8}``, and
 ``[verify]`` with `alpha` and `resolution`.
@@ -39,6 +43,7 @@ from stochq.arrays import Floats
 from stochq.documents import BUILDERS
 from stochq.lowering import lower
 from stochq.model import Model
+from stochq.running.stopping import Goal, Tolerance, Tolerances, as_goal
 from stochq.unravelings import Choice
 
 __all__ = ["RunFile", "RunFileError", "load_run"]
@@ -52,10 +57,14 @@ MOST = 10**10
 KEYS: Mapping[str, Collection[str] | None] = {
     "model": None,
     "times": ("start", "stop", "n"),
-    "run": ("n_traj", "seed"),
+    "run": ("n_traj", "tolerance", "max_time", "seed"),
     "unraveling": None,
     "verify": ("alpha", "resolution"),
 }
+
+
+#: Keys of a tolerance.
+PARTS = ("absolute", "relative")
 
 
 class RunFileError(ValueError):
@@ -78,7 +87,10 @@ class RunFile:
         What it returned.
     times : ndarray, shape (T,) [time]
         Output times.
-    n_traj, seed : int
+    n_traj : int or None
+    tolerance : float, Tolerance, dict of str to these, or None
+    max_time : float or None
+    seed : int
         As in `simulate`.
     unraveling : dict of str to Choice
         As in `simulate`.
@@ -91,11 +103,19 @@ class RunFile:
     parameters: Mapping[str, Any]
     model: Model
     times: Floats
-    n_traj: int
+    n_traj: int | None
     seed: int
     unraveling: Mapping[str, Choice]
     alpha: float = 1e-3
     resolution: float = 0.1
+    tolerance: Tolerances | None = None
+    max_time: float | None = None
+
+    @property
+    def goal(self) -> Goal:
+        """When to stop."""
+        names = list(self.model.observables)
+        return as_goal(self.n_traj, self.tolerance, self.max_time, names)
 
 
 def _nearest(name: str, known: Collection[str]) -> str:
@@ -220,6 +240,51 @@ def _fraction(table: Mapping[str, Any], key: str, default: float) -> float:
     return value
 
 
+def _above_zero(table: Mapping[str, Any], key: str, path: str) -> float:
+    """Return a finite number > 0."""
+    value = _number(table, key, path)
+    if value <= 0:
+        raise RunFileError(f"`{path}.{key}` must be > 0, but is {value:g}")
+    return value
+
+
+def _tolerance(said: Any, path: str) -> float | Tolerance:
+    """Return the tolerance that a number or a table stands for."""
+    if not isinstance(said, dict):
+        table, _, key = path.rpartition(".")
+        return _above_zero({key: said}, key, table)
+    _check_keys(said, PARTS, f"{path}.")
+    try:
+        return Tolerance(**{key: _number(said, key, path) for key in said})
+    except ValueError as error:
+        raise RunFileError(f"`{path}` must be a tolerance, but: {error}") from error
+
+
+def _tolerances(said: Any, names: Collection[str]) -> Tolerances:
+    """Return a tolerance for all observables, or those of some of them."""
+    if not isinstance(said, dict) or set(said) <= set(PARTS) - set(names):
+        return _tolerance(said, "run.tolerance")
+    named = any(name in names for name in said)
+    _check_keys(said, names if named else {*names, *PARTS}, "run.tolerance.")
+    return {name: _tolerance(said[name], f"run.tolerance.{name}") for name in said}
+
+
+def _ends(run: Mapping[str, Any], model: Model) -> dict[str, Any]:
+    """Return when a run stops: at least one of three."""
+    ends: dict[str, Any] = {"n_traj": None}
+    if not run.keys() & {"n_traj", "tolerance", "max_time"}:
+        raise RunFileError(
+            "`run` must have n_traj, tolerance or max_time, but has none of them"
+        )
+    if "n_traj" in run:
+        ends["n_traj"] = _whole(run, "n_traj", "run", 2)
+    if "tolerance" in run:
+        ends["tolerance"] = _tolerances(run["tolerance"], model.observables)
+    if "max_time" in run:
+        ends["max_time"] = _above_zero(run, "max_time", "run")
+    return ends
+
+
 def load_run(path: str | Path) -> RunFile:
     """Read a run file and check every key of it.
 
@@ -254,7 +319,7 @@ def load_run(path: str | Path) -> RunFile:
         parameters=parameters,
         model=model,
         times=_times(_table(document, "times", needed=True)),
-        n_traj=_whole(run, "n_traj", "run", 2),
+        **_ends(run, model),
         seed=_whole(run, "seed", "run", 0),
         unraveling=choices,
         alpha=_fraction(limits, "alpha", 1e-3),

@@ -165,9 +165,7 @@ def compare(
     spread = np.minimum(ensemble.moments.sd[pick].max(axis=1), ranges)
     scale = np.maximum(np.ptp(reference.values, axis=1), spread)
     size = np.maximum(np.abs(reference.values).max(axis=1), ranges)
-    elements = np.array(
-        [np.abs(ensemble.dynamics.observables[o].data).max(initial=0.0) for o in rows]
-    )
+    elements = _elements(ensemble)[rows]
     # what is zero in every state has no size but that of its matrix
     size = np.where(size > DUST * elements, size, elements).clip(1e-300)
     # what is the same on every trajectory and at all times has no scale but its size
@@ -196,6 +194,13 @@ def compare(
         regular=(~deterministic & often).ravel(),
         batches=ensemble.batches[:, rows][:, :, columns].reshape(-1, error.size),
     )
+
+
+def _elements(ensemble: Ensemble) -> Floats:
+    """Return the size of the matrix of each observable; a function has its range."""
+    observables = ensemble.dynamics.observables
+    sizes = [float(np.abs(o.data).max(initial=0.0)) for o in observables]
+    return np.array([*sizes, *ensemble.ranges[len(sizes) :]])
 
 
 def standardized(points: Points, chosen: Any) -> Floats:

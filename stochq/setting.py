@@ -12,7 +12,7 @@ import numpy as np
 from stochq.arrays import Floats, as_times
 from stochq.atoms import Source, plan_of
 from stochq.bias import observable_limits
-from stochq.checkpoint import CheckpointError, is_checkpoint, read_description
+from stochq.checkpoints.folder import CheckpointError, is_checkpoint, read_description
 from stochq.choice import default_scheme
 from stochq.conserved import deterministic
 from stochq.descriptions import Description, Recipe, describe, rebuild, rebuilt_scheme
@@ -21,14 +21,14 @@ from stochq.extras import EXTRA_CLASSES, Extras, Limits
 from stochq.functions import limits_of
 from stochq.lowering import Dynamics, lower
 from stochq.model import Model
-from stochq.moments import DIVERGENCE, Moments
+from stochq.recording.wanted import Wanted
 from stochq.replay import checked_scheme
+from stochq.running.stopping import FLOOR, Goal
 from stochq.schemes import Scheme
 from stochq.schemes.lanes import ATOM
-from stochq.stopping import FLOOR, Goal
+from stochq.statistics.moments import DIVERGENCE, Moments
 from stochq.streams import Purpose, stream_key
 from stochq.unravelings import Choice
-from stochq.wanted import Wanted
 
 __all__ = ["Setting", "setting_of", "setting_of_folder", "stored_scheme"]
 
@@ -186,17 +186,22 @@ def setting_of_folder(folder: Path) -> Setting:
     ------
     CheckpointError
         If there is none, or it is damaged.
-    ModelError
+    DescriptionError
         If it contains Python functions, which no folder can hold.
     """
     recipe = rebuild(read_description(folder), EXTRA_CLASSES)
-    (extras,) = recipe.extras
-    return setting_of(
-        recipe.model,
-        recipe.times,
-        recipe.seed,
-        recipe.unraveling,
-        extras,
-        recipe.scheme,
-        Goal(),
-    )
+    try:
+        (extras,) = recipe.extras
+        return setting_of(
+            recipe.model,
+            recipe.times,
+            recipe.seed,
+            recipe.unraveling,
+            extras,
+            recipe.scheme,
+            Goal(),
+        )
+    except (ValueError, TypeError, AttributeError) as error:
+        raise CheckpointError(
+            f"{folder} must describe a valid run, but: {error}"
+        ) from error

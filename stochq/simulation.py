@@ -6,6 +6,7 @@ import os
 import time
 import warnings
 from collections.abc import Mapping
+from concurrent.futures import BrokenExecutor
 from contextlib import closing, nullcontext
 from dataclasses import dataclass
 from functools import partial
@@ -17,24 +18,25 @@ import joblib
 from stochq.arrays import whole_number
 from stochq.assembly import ensemble_of
 from stochq.atoms import Source
-from stochq.blockfile import Layout
-from stochq.checkpoint import Checkpoint, CheckpointError
+from stochq.checkpoints.blockfile import Layout
+from stochq.checkpoints.folder import Checkpoint, CheckpointError, Found, refuse_another
 from stochq.ensemble import Ensemble
 from stochq.errors import SchemeMismatchError, TrajectoryError
 from stochq.extras import as_extras
 from stochq.functions import Function
-from stochq.histograms import Bins
-from stochq.interrupts import interruptible
 from stochq.model import Model
-from stochq.parallel import Workers, checked_jobs, collect
+from stochq.recording.histograms import Bins
 from stochq.resources import refuse_what_does_not_fit
-from stochq.running import Reason, Rounds, run_rounds
+from stochq.running.interrupts import GO_ON, interruptible
+from stochq.running.parallel import Workers, checked_jobs, collect
+from stochq.running.rounds import Reason, Rounds, run_rounds
+from stochq.running.shards import Span, span_of
+from stochq.running.stopping import Goal, Tolerances, as_goal
 from stochq.schemes import Scheme
 from stochq.schemes.lanes import ATOM
 from stochq.setting import Setting, setting_of, stored_scheme
-from stochq.shards import Span, span_of
-from stochq.statistics import Forest, Statistics
-from stochq.stopping import Goal, Tolerances, as_goal
+from stochq.statistics.forest import Forest
+from stochq.statistics.summary import Statistics
 from stochq.strata import collect_strata, strata_of
 from stochq.unravelings import Choice
 
@@ -222,11 +224,13 @@ def run_setting(setting: Setting, goal: Goal, how: How) -> Ensemble:
     if setting.extras.stratified:
         statistics = _stratified(setting, goal, how)
         return _result(setting, statistics, span, "n_traj", start)
-    source = setting.source(goal.n_traj)
-    keeper = _opened(setting, source, goal, how)
+    source = _source(setting, goal, how)
+    keeper = _opened(setting, source, how)
     with closing(keeper) if keeper else nullcontext():
-        forest = keeper.found.upto(goal.n_traj) if keeper else Forest()
-        _refuse_others(forest, span, how, goal)
+        forest = Forest()
+        if keeper:
+            forest = _present(keeper.found, span, how, goal)
+            keeper.aim(goal.record(setting.names) | {"shard": how.shard})
         rounds = Rounds(goal, span, setting.ranges, setting.fixed, how.progress)
         workers = Workers(how.n_jobs, how.batch)
         with interruptible() as asked:
@@ -234,34 +238,55 @@ def run_setting(setting: Setting, goal: Goal, how: How) -> Ensemble:
                 reason = run_rounds(source, forest, rounds, workers, asked, keeper)
             except TrajectoryError as error:
                 raise _with_replay(error, setting) from error
+            except BrokenExecutor:
+                if not asked():
+                    raise
+                reason = "signal"  # which was for the workers, too
             finally:
                 lost = keeper.save() if keeper else ""
         done = forest.leading(span.first)
-        ensemble = _result(setting, done.total(), span, reason, start)
+        if asked() and not done.members():
+            raise asked.error(_said(0, goal, how, lost), None)
+        told = {"workers": workers.told[-1]} if workers.told else {}
+        ensemble = _result(setting, done.total(), span, reason, start, told)
         if asked():
-            raise asked.error(_said(ensemble, goal, how, lost), ensemble)
+            raise asked.error(_said(ensemble.n_traj, goal, how, lost), ensemble)
     return ensemble
 
 
-def _opened(
-    setting: Setting, source: Source, goal: Goal, how: How
-) -> Checkpoint | None:
+def _source(setting: Setting, goal: Goal, how: How) -> Source:
+    """Return what gives the values."""
+    try:
+        return setting.source(goal.n_traj)
+    except SchemeMismatchError:  # the scheme may be that of another run
+        refuse_another(how.folder, setting.describe())
+        raise
+
+
+def _opened(setting: Setting, source: Source, how: How) -> Checkpoint | None:
     """Return the checkpoint of a run, with what it holds."""
     if how.folder is None:
         return None
-    record = goal.record(setting.names) | {"shard": how.shard}
-    layout = Layout.of(source)
-    return Checkpoint.open(how.folder, setting.describe(), layout, record)
+    return Checkpoint.open(how.folder, setting.describe(), Layout.of(source))
 
 
-def _refuse_others(forest: Forest, span: Span, how: How, goal: Goal) -> None:
-    """Refuse a checkpoint that holds more than this run would."""
-    whole = span.stop
+def _present(found: Found, span: Span, how: How, goal: Goal) -> Forest:
+    """Return what a checkpoint holds of this run; refuse one that holds more.
+
+    What follows the last full atom counts only where this run would end with it.
+    """
+    whole, last = span.stop, None
     if goal.n_traj is not None:
         whole = min(whole, goal.n_traj // ATOM)
+        last = goal.n_traj if whole < span.stop and not goal.tolerance else None
+    forest = found.upto(last)
     ranges = forest.ranges()
+    if span.shard is not None:
+        rests = [(place, place + 1) for place, _ in found.rests]
+        others = [r for r in rests if not span.first <= r[0] < span.stop]
+        ranges = sorted([*ranges, *others])
     if not ranges or (ranges[0][0] >= span.first and ranges[-1][1] <= whole):
-        return
+        return forest
     there = f"trajectories {ranges[0][0] * ATOM} ... {ranges[-1][1] * ATOM - 1}"
     cure = "give every shard a folder of its own"
     if span.shard is None:
@@ -299,11 +324,16 @@ def _stratified(setting: Setting, goal: Goal, how: How) -> Statistics:
 
 
 def _result(
-    setting: Setting, statistics: Statistics, span: Span, reason: Reason, start: float
+    setting: Setting,
+    statistics: Statistics,
+    span: Span,
+    reason: Reason,
+    start: float,
+    told: Mapping[str, Any] | None = None,
 ) -> Ensemble:
     """Return the ensemble of a run, and say which trajectories failed."""
-    seconds = {"wall_seconds": time.perf_counter() - start}
-    ensemble = ensemble_of(setting, statistics, span, reason, seconds)
+    provenance = {"wall_seconds": time.perf_counter() - start, **(told or {})}
+    ensemble = ensemble_of(setting, statistics, span, reason, provenance)
     if ensemble.failed:
         first = ensemble.failures[0]
         warnings.warn(
@@ -320,9 +350,10 @@ def _result(
 
 def _replay(setting: Setting, index: int) -> str:
     """Return the command that runs one trajectory again."""
+    choices = f", unraveling={setting.unraveling}" if setting.unraveling else ""
     return (
         f"replay it: trajectory(model, times, seed={setting.seed}, index={index}, "
-        f"scheme={setting.scheme})"
+        f"scheme={setting.scheme}{choices})"
     )
 
 
@@ -332,12 +363,12 @@ def _with_replay(error: TrajectoryError, setting: Setting) -> TrajectoryError:
     return TrajectoryError(message, error.first, error.last)
 
 
-def _said(ensemble: Ensemble, goal: Goal, how: How, lost: str) -> str:
+def _said(n_traj: int, goal: Goal, how: How, lost: str) -> str:
     """Return what is left of an interrupted run, and how to go on."""
     of = "" if goal.n_traj is None else f" of {goal.n_traj}"
-    done = f"interrupted after {ensemble.n_traj}{of} trajectories"
+    done = f"interrupted after {n_traj}{of} trajectories"
     if how.folder is None:
         return f"{done}; nothing is on disk, since no checkpoint was asked for"
     if lost:
         return f"{done}; {how.folder} could not be written: {lost}"
-    return f"{done}, kept in {how.folder}; go on by: stochq resume {how.folder}"
+    return f"{done}, kept in {how.folder}{GO_ON}stochq resume {how.folder}"

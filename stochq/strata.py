@@ -23,12 +23,12 @@ from stochq.arrays import Floats, Ints
 from stochq.atoms import Plan, Run, Source, plan_of
 from stochq.errors import SchemeMismatchError
 from stochq.lowering import Dynamics
-from stochq.moments import Moments
 from stochq.schemes import Exact, Scheme
 from stochq.schemes.lanes import ATOM
 from stochq.schemes.traits import grid_for
 from stochq.states import Kets
-from stochq.statistics import Statistics
+from stochq.statistics.moments import Moments
+from stochq.statistics.summary import Statistics
 from stochq.streams import child_seed
 
 __all__ = ["Stratum", "collect_strata", "no_jump_branch", "strata_of"]

@@ -181,16 +181,17 @@ class _Bias(NamedTuple):
     source: BiasFrom
 
 
-def _step_bias(bias: Any, ensemble: Ensemble) -> _Bias:
-    """Return the step bias, or the bound given in its place."""
+def _step_bias(bias: Any, ensemble: Ensemble, rows: list[int]) -> _Bias:
+    """Return the step bias, or the bound given in its place; only `rows` matter."""
     zero = np.zeros_like(ensemble.mean)
     if bias is None:
         exact = ensemble.doubted_bias
-        if exact is not None and np.isfinite(exact).all():
+        if exact is not None and np.isfinite(np.array(exact)[:, rows]).all():
             known, doubt = exact
             bound = BIAS_UNCERTAINTY * np.abs(known) + _over_times(doubt)
             return _Bias(known, bound, "exact")
-        if (estimate := ensemble.estimated_bias) is None:
+        estimate = ensemble.estimated_bias
+        if estimate is None or np.isnan(np.array(estimate)[:, rows]).any():
             return _Bias(zero, zero, "unknown")
         values, error = estimate
         size = np.abs(values).max(axis=1, keepdims=True)
@@ -246,8 +247,8 @@ def _reasons(
     reasons, n = [], ensemble.n_traj
     if bias.source == "unknown":
         reasons.append(
-            "inconclusive: the step bias of this scheme is unknown for a model of this "
-            "size; pass `bias=`, for example the difference to a run with dt/2"
+            "inconclusive: the step bias of this scheme is unknown for what is "
+            "compared here; pass `bias=`, for example the difference to a run with dt/2"
         )
     if not (points.times > ensemble.times[0]).any():
         reasons.append("inconclusive: only the initial state was compared")
@@ -357,11 +358,11 @@ def verify(
     for name, value in (("alpha", alpha), ("resolution", resolution)):
         if not isinstance(value, (int, float, np.number)) or not 0 < value < 1:
             raise ModelError(f"`{name}` must be between 0 and 1, but is {value}")
-    if not (
-        np.isfinite(ensemble.mean).all() and np.isfinite(ensemble.moments.sd).all()
-    ):
+    rows = [ensemble.names.index(n) for n in reference.names if n in ensemble.names]
+    found = (ensemble.mean[rows], ensemble.moments.sd[rows])
+    if not np.isfinite(np.array(found)).all():
         return _diverged(ensemble, reference, alpha, resolution)
-    biases = _step_bias(bias, ensemble)
+    biases = _step_bias(bias, ensemble, rows)
     points = compare(ensemble, reference, biases.known, biases.bound)
     far = np.abs(points.delta + points.taken) > 2 * points.range
     bounded = not ensemble.dynamics.raw  # a norm that grows takes means anywhere

@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 
-from stochq.archive import ArchiveError, pack, unpack
 from stochq.descriptions.grammar import check_tree
 from stochq.descriptions.tree import Description, Node, array_names
 from stochq.errors import DescriptionError
+from stochq.storage.archive import ArchiveError, pack, unpack
 
 __all__ = ["from_files", "to_files"]
 

@@ -24,11 +24,11 @@ from stochq.arrays import Floats
 from stochq.atoms import Plan, Run, Stack, coupled_plans
 from stochq.errors import SchemeMismatchError
 from stochq.lowering import Dynamics
-from stochq.moments import Moments
-from stochq.parallel import collect
+from stochq.running.parallel import collect
 from stochq.schemes import Scheme
 from stochq.schemes.lanes import ATOM
 from stochq.schemes.traits import StepGrid, grid_for
+from stochq.statistics.moments import Moments
 from stochq.streams import child_seed
 
 __all__ = ["Ladder", "Level", "whole_atoms"]

@@ -25,7 +25,7 @@ from stochq.mlmc.estimate import MultilevelEstimate
 from stochq.mlmc.levels import Ladder, Level, whole_atoms
 from stochq.mlmc.start import checked_paths, checked_tolerance, coarsest_scheme
 from stochq.model import Model
-from stochq.parallel import checked_jobs
+from stochq.running.parallel import checked_jobs
 from stochq.schemes import Exact, Scheme
 from stochq.streams import Purpose, stream_key
 from stochq.unravelings import Choice

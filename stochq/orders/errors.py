@@ -14,8 +14,8 @@ from stochq.lowering import Dynamics
 from stochq.orders.curves import ErrorCurve, Sample, curve_of, norms_of, roots_of
 from stochq.orders.levels import Levels
 from stochq.orders.paths import Paths
-from stochq.parallel import collect
 from stochq.references import master_equation
+from stochq.running.parallel import collect
 
 __all__ = ["exact_weak", "sampled_errors"]
 

@@ -17,8 +17,8 @@ from stochq.orders.errors import exact_weak, sampled_errors
 from stochq.orders.levels import CELLS, levels_of
 from stochq.orders.text import study_text
 from stochq.orders.truths import paths_of
-from stochq.parallel import checked_jobs
 from stochq.replay import checked_scheme
+from stochq.running.parallel import checked_jobs
 from stochq.schemes import Scheme
 from stochq.schemes.lanes import ATOM
 from stochq.streams import Purpose, stream_key

@@ -26,11 +26,11 @@ from stochq import (
     trajectory,
 )
 from stochq.atoms import plan_of
-from stochq.frames import Frame
-from stochq.mean_state import MeanState, check_room, halves_of
+from stochq.recording.frames import Frame
+from stochq.recording.mean_state import MeanState, check_room, halves_of
+from stochq.recording.wanted import Wanted
 from stochq.schemes.lanes import ATOM
 from stochq.spaces import hopping_chain, site_number
-from stochq.wanted import Wanted
 
 SAMPLES = 400
 TIMES = np.array([0.0, 1.0, 2.5])

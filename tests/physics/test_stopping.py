@@ -23,9 +23,9 @@ from stochq import (
     simulate,
 )
 from stochq.folders import resume
-from stochq.moments import Moments
+from stochq.running.stopping import Goal, as_goal, cautious_error, goal_of, looks
 from stochq.schemes.lanes import ATOM
-from stochq.stopping import Goal, as_goal, cautious_error, goal_of, looks
+from stochq.statistics.moments import Moments
 
 TIMES = np.linspace(0, 1, 3)
 

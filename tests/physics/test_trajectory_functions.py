@@ -24,9 +24,9 @@ from stochq import (
     lower,
 )
 from stochq.atoms import plan_of
+from stochq.recording.wanted import Wanted
 from stochq.schemes.lanes import ATOM
 from stochq.spaces import hopping_chain, site_number
-from stochq.wanted import Wanted
 
 TIMES = np.array([0.0, 0.4, 1.0, 2.0])
 PLUS = np.array([1.0, 1.0]) / np.sqrt(2)

@@ -10,12 +10,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stochq.model import Dissipator, Model, WhiteNoise
-from stochq.moments import BATCHES, Moments, batch_size, pairwise_means
-from stochq.runs import Run
+from stochq.recording.runs import Run
 from stochq.schemes import Heun, Strang
 from stochq.schemes.lanes import ATOM
 from stochq.simulation import simulate
-from stochq.statistics import Block, Forest, Statistics, blocks
+from stochq.statistics.blocks import Block, blocks
+from stochq.statistics.forest import Forest
+from stochq.statistics.moments import BATCHES, Moments, batch_size, pairwise_means
+from stochq.statistics.summary import Statistics
 from stochq.unravelings import Heterodyne, Homodyne, Jump, Kicks, Projections
 
 TIMES = [0, 0.4, 1]

@@ -57,6 +57,25 @@ def one_line(capsys):
         (["verify", "--seed", "-5"], "`--seed` must be an integer >= 0, but is -5"),
         (["verify", "--seed", "1.0"], "`--seed` must be an integer >= 0"),
         (["verify", "--seed", "9" * 5000], "`--seed` must be an integer >= 0"),
+        (["verify", "--seed", "1_0"], "`--seed` must be an integer >= 0, but is 1_0"),
+        (["verify", "--shard", "3/2"], "`--shard` must be i/n with 1 <= i <= n, the"),
+        (["verify", "--shard", "1/2/3"], "`--shard` must be i/n with"),
+        (["verify", "--shard", "1/99999999"], "leave none for shard 1; use at most"),
+        (["verify", "--backend", "mpi"], "must be one of threading, loky, multiproc"),
+        (["verify", "--backend", "dask"], "go together, but the scheduler is missing"),
+        (["verify", "--scheduler", "x:1"], "go together, but the backend is missing"),
+        (["resume", "none"], "but none is not there"),
+        (["resume", "."], "but . has no run.json or run.toml"),
+        (["extend", "none"], "must have --n-traj, --tolerance or --max-time"),
+        (["extend", ".", "--n-traj", "1"], "`--n-traj` must be an integer >= 2"),
+        (["extend", ".", "--tolerance", "nan"], "`--tolerance` must be a finite numb"),
+        (["extend", ".", "--max-time", "1_0"], "`--max-time` must be a finite number"),
+        (["status", "none"], "a checkpoint must be a folder, but none is not there"),
+        (["status", __file__], "is not a folder"),
+        (["status", "."], "neither it nor trajectories has a run.json"),
+        (["merge", ".", "--out", "x"], "must be given at least two folders"),
+        (["merge", ".", ".", "--out", "x"], "neither it nor trajectories has a run"),
+        (["merge", "a", "b"], "required: --out"),
         (["verify", "--seed"], "--seed: expected one argument"),
         (["verify", "--n-jobs", "0"], "`--n-jobs` must be an integer >= 1, but is 0"),
         (["verify", "--n-jobs", "two"], "`--n-jobs` must be an integer >= 1"),
@@ -131,10 +150,19 @@ def test_ctrl_c_keeps_what_is_finished(capsys, tmp_path):
     assert main(["verify", "--out", str(tmp_path)], claims) == 130
     out, err = capsys.readouterr()
     assert out == ""
-    assert err == f"stochq: interrupted; kept in {tmp_path}: M1\n"
+    assert err == (
+        f"stochq: interrupted; judged in {tmp_path}: M1; go on by the same command\n"
+    )
     assert list(pd.read_csv(tmp_path / "verdicts.csv")["id"]) == ["M1"]
     names = {path.name for path in tmp_path.iterdir()}
-    assert names == {"verdicts.csv", "verdicts.json", "M1.csv", "M1.png"}
+    assert names == {
+        "verdicts.csv",
+        "verdicts.json",
+        "M1.csv",
+        "M1.png",
+        "trajectories",
+    }
+    assert [p.name[:5] for p in (tmp_path / "trajectories").iterdir()] == ["M1-0-"]
 
 
 def test_full_disk_is_one_line_and_leaves_no_torn_file(capsys, tmp_path):
@@ -146,7 +174,10 @@ def test_full_disk_is_one_line_and_leaves_no_torn_file(capsys, tmp_path):
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert code == 2
     assert "File too large" in one_line(capsys)
-    assert list(tmp_path.iterdir()) == []
+    assert [path.name for path in tmp_path.iterdir()] == ["trajectories"]
+    assert not list(tmp_path.glob("trajectories/*/*.npz"))
+    assert main(["verify", "--out", str(tmp_path)], [small_claim()]) == 0
+    assert not (tmp_path / "trajectories").exists()
 
 
 def test_run_executes_a_file(capsys, tmp_path):

@@ -33,6 +33,7 @@ from stochq.envelopes import evaluate
 from stochq.errors import SchemeMismatchError
 from stochq.lowering import lower
 from stochq.model import Dissipator, Model
+from stochq.recording.wanted import Wanted
 from stochq.schemes import large
 from stochq.schemes.dense_output import TOLERANCE
 from stochq.schemes.flow import RUNGS, flow_generator, propagators
@@ -43,7 +44,6 @@ from stochq.schemes.series import norm_bound, taylor_series
 from stochq.schemes.traits import grid_for
 from stochq.spaces import tls_lowering
 from stochq.structure import pack
-from stochq.wanted import Wanted
 
 EPS = np.finfo(float).eps
 TIMES = np.linspace(0, 4, 9)

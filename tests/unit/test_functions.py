@@ -35,8 +35,8 @@ from stochq import (
 )
 from stochq.atoms import plan_of
 from stochq.functions import as_functions, limits_of
+from stochq.recording.wanted import MOST_TOLD, Wanted, refuse_weights
 from stochq.spaces import hopping_chain, site_number
-from stochq.wanted import MOST_TOLD, Wanted, refuse_weights
 
 EPS = np.finfo(float).eps
 TIMES = np.array([0.0, 0.3, 1.0])

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stochq import Bins, Histogram, ModelError
-from stochq.histograms import Binning, as_time_indices, resolved
+from stochq.recording.histograms import Binning, as_time_indices, resolved
 
 TIMES = np.array([0.0, 0.5, 1.0])
 LIMITS = {"n": (0.0, 1.0), "one": (2.0, 2.0)}

@@ -19,13 +19,13 @@ from stochq.mlmc.allocation import (
 )
 from stochq.mlmc.levels import Ladder
 from stochq.model import Dissipator, Model, WhiteNoise
-from stochq.moments import Moments
-from stochq.parallel import collect
 from stochq.references import master_equation
+from stochq.running.parallel import collect
 from stochq.schemes import Exact, Heun, Milstein, Richardson, Strang, TwoPoint
 from stochq.schemes.traits import Traits
 from stochq.simulation import simulate
 from stochq.states import Occupations
+from stochq.statistics.moments import Moments
 from stochq.streams import child_seed
 
 TIMES = np.linspace(0, 2, 5)

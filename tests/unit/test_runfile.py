@@ -9,6 +9,7 @@ import pytest
 from stochq.execute import error_frame, execute_run
 from stochq.references import master_equation
 from stochq.runfile import RunFileError, load_run
+from stochq.running.stopping import Tolerance
 from stochq.simulation import simulate
 from stochq.unravelings import Homodyne, UnitaryNoise
 
@@ -56,12 +57,73 @@ def test_a_choice_may_have_parameters(tmp_path):
 
 
 @pytest.mark.parametrize(
+    ("said", "tolerance", "max_time"),
+    [
+        ("tolerance = 0.01", 0.01, None),
+        ("max_time = 5\ntolerance = {relative = 0.1}", Tolerance(relative=0.1), 5.0),
+        ("tolerance = {NAME = 0.1}", {"NAME": 0.1}, None),
+        (
+            "tolerance = {NAME = {absolute = 1, relative = 0.1}}",
+            {"NAME": Tolerance(1.0, 0.1)},
+            None,
+        ),
+        ("max_time = 2.5", None, 2.5),
+    ],
+)
+def test_a_run_may_stop_at_a_tolerance_or_a_time(tmp_path, said, tolerance, max_time):
+    name = next(iter(load_run(written(tmp_path, GOOD)).model.observables))
+    if isinstance(tolerance, dict):
+        tolerance = {name: tolerance["NAME"]}
+    run = load_run(
+        written(tmp_path, GOOD.replace("n_traj = 2048", said.replace("NAME", name)))
+    )
+    assert (run.n_traj, run.tolerance, run.max_time) == (None, tolerance, max_time)
+    assert run.goal.max_time == max_time
+    asked = run.goal.tolerance or ()
+    assert [t is None for t in asked][1:] == [isinstance(tolerance, dict)] * (
+        len(asked) - 1
+    )
+
+
+@pytest.mark.parametrize(
     ("old", "new", "message"),
     [
         ("n_traj = 2048", "n_traj = 1", r"`run.n_traj` must be an integer >= 2"),
         ("n_traj = 2048", "n_traj = 5.0", r"`run.n_traj` must be an integer .* is 5.0"),
         ("n_traj = 2048", "n_traj = true", r"`run.n_traj` .* but is True"),
-        ("n_traj = 2048", "", r"`run.n_traj` .* but is missing"),
+        ("n_traj = 2048", "", r"`run` must have n_traj, tolerance or max_time, but"),
+        ("n_traj = 2048", "max_time = 0", r"`run.max_time` must be > 0, but is 0"),
+        ("n_traj = 2048", "max_time = inf", r"`run.max_time` must be a finite number"),
+        ("n_traj = 2048", "tolerance = -1", r"`run.tolerance` must be > 0, but is -1"),
+        ("n_traj = 2048", "tolerance = nan", r"`run.tolerance` must be a finite"),
+        ("n_traj = 2048", "tolerance = true", r"`run.tolerance` must be a finite"),
+        ("n_traj = 2048", "tolerance = [1]", r"`run.tolerance` must be a finite"),
+        ("n_traj = 2048", "tolerance = {}", r"`run.tolerance` must be a tolerance, "),
+        (
+            "n_traj = 2048",
+            "tolerance = {relative = -1}",
+            r"`run.tolerance` must be a tolerance, but: `relative` .* is -1",
+        ),
+        (
+            "n_traj = 2048",
+            "tolerance = {absolut = 1}",
+            r"`run.tolerance.absolut` is not a key; did you mean 'absolute'\?",
+        ),
+        (
+            "n_traj = 2048",
+            "tolerance = {n_A = 'x'}",
+            r"`run.tolerance.n_A` must be a finite number, but is 'x'",
+        ),
+        (
+            "n_traj = 2048",
+            "tolerance = {n_A = {relativ = 1}}",
+            r"`run.tolerance.n_A.relativ` is not a key.* 'relative'\?",
+        ),
+        (
+            "n_traj = 2048",
+            "tolerance = {n_A = 1, n_C = 1}",
+            r"`run.tolerance.n_C` is not a key; did you mean",
+        ),
         ("n_traj = 2048", "ntraj = 2048", r"`run.ntraj` is not a key.* 'n_traj'\?"),
         ("seed = 4", "seed = -5", r"`run.seed` must be an integer >= 0, but is -5"),
         ("stop = 2.5", "stop = 0.5", r"`times.stop` must be > times.start = 0.5"),
@@ -125,6 +187,7 @@ def test_a_run_leaves_its_files(tmp_path):
         "figure.png",
         "error_vs_n.csv",
         "provenance.json",
+        "trajectories",
     }
     again = simulate(
         run.model, run.times, n_traj=2048, seed=4, unraveling=run.unraveling
@@ -136,6 +199,7 @@ def test_a_run_leaves_its_files(tmp_path):
     assert json.loads((out / "verdict.json").read_text())["status"] == "pass"
     provenance = json.loads((out / "provenance.json").read_text())
     assert provenance["seed"] == 4
+    assert provenance["goal"] == {"n_traj": 2048, "tolerance": None, "max_time": None}
     assert provenance["unraveling"]["coupling"] == "UnitaryNoise"
 
 

@@ -17,19 +17,21 @@ import hashlib
 import json
 import time
 import warnings
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
-from stochq.archive import ArchiveError, unpack
-from stochq.blockfile import Layout, Member, decode, encode, index_of
+from stochq.checkpoints.blockfile import Layout, Member, decode, encode, index_of
 from stochq.descriptions import Description, differences, from_files, to_files
-from stochq.disk import write_file
 from stochq.errors import DescriptionError
 from stochq.schemes.lanes import ATOM
-from stochq.statistics import Block, Forest, Statistics
+from stochq.statistics.blocks import Block
+from stochq.statistics.forest import Forest
+from stochq.statistics.summary import Statistics
+from stochq.storage.archive import ArchiveError, unpack
+from stochq.storage.disk import read_file, size_of, write_file
 
 try:
     import fcntl
@@ -46,11 +48,14 @@ __all__ = [
     "read_blocks",
     "read_description",
     "read_goal",
+    "refuse_another",
     "trajectories_in",
+    "writable",
     "write_goal",
 ]
 
 #: What is not yet on disk is at most what these seconds, or this part of all, took.
+#: Looked up at every save: whoever must lose less may set them.
 SAVE_SECONDS, SAVE_SHARE = 2.0, 0.01
 
 #: Seconds until writing is tried again after it failed.
@@ -87,7 +92,10 @@ class Found:
     damaged: dict[Path, str] = field(default_factory=dict)
 
     def upto(self, n_traj: int | None) -> Forest:
-        """Return the forest, with the last atom of n_traj trajectories if there."""
+        """Return the forest, with the last atom of n_traj trajectories if there.
+
+        With None, it has full atoms only.
+        """
         if n_traj is not None:
             block = Block(0, n_traj // ATOM)
             rest = self.rests.get((block.place, n_traj % ATOM))
@@ -103,15 +111,20 @@ def is_checkpoint(folder: Path) -> bool:
 def block_files(folder: Path) -> list[Path]:
     """Return the files of a folder that should hold statistics, the largest first."""
     files = folder.glob("trajectories-*.npz")
-    return sorted(files, key=lambda path: (-path.stat().st_size, path.name))
+    return sorted(files, key=lambda path: (-size_of(path), path.name))
 
 
-def _name(data: bytes, members: Sequence[Member]) -> str:
+def _name(data: bytes, ranges: Sequence[tuple[int, int]]) -> str:
     """Return the name of a file: its trajectories and its hash."""
-    first, last = members[0].block, members[-1]
-    stop = last.block.first * ATOM + last.statistics.moments.count
     digest = hashlib.sha256(data).hexdigest()[:HASH]
-    return f"trajectories-{first.first * ATOM}-{stop}-{digest}.npz"
+    return f"trajectories-{ranges[0][0]}-{ranges[-1][1]}-{digest}.npz"
+
+
+def _ranges(members: Sequence[Member]) -> list[tuple[int, int]]:
+    """Return the trajectories of every block: first and stop."""
+    firsts = [member.block.first * ATOM for member in members]
+    counts = [member.statistics.moments.count for member in members]
+    return [(a, a + n) for a, n in zip(firsts, counts, strict=True)]
 
 
 def _checked(path: Path) -> bytes:
@@ -123,7 +136,7 @@ def _checked(path: Path) -> bytes:
         If it is not, or the file cannot be read.
     """
     try:
-        data = path.read_bytes()
+        data = read_file(path)
     except OSError as error:
         raise ArchiveError(f"it cannot be read: {error.strerror}") from error
     if hashlib.sha256(data).hexdigest()[:HASH] != path.stem.rpartition("-")[2]:
@@ -137,12 +150,14 @@ def trajectories_in(path: Path, digest: str) -> list[tuple[int, int]]:
     Raises
     ------
     ArchiveError
-        If it is damaged or belongs to another run.
+        If it is damaged, belongs to another run, or is not what its name says.
     """
-    found = []
-    for level, place, count, _ in index_of(unpack(_checked(path)), digest):
+    found, data = [], _checked(path)
+    for level, place, count, _ in index_of(unpack(data), digest):
         first = Block(level, place).first * ATOM
         found.append((first, first + count))
+    if not found or _name(data, found) != path.name:
+        raise ArchiveError("its name is wrong")
     return found
 
 
@@ -156,7 +171,7 @@ def _members(path: Path, digest: str, layout: Layout) -> list[Member]:
     """
     data = _checked(path)
     members = decode(data, digest, layout)
-    if not members or _name(data, members) != path.name:
+    if not members or _name(data, _ranges(members)) != path.name:
         raise ArchiveError("its name is wrong")
     return members
 
@@ -195,7 +210,7 @@ def read_description(folder: Path) -> Description:
         raise CheckpointError(f"{folder} must be a checkpoint, but has no run.json")
 
     def read(name: str) -> bytes:
-        return (folder / name).read_bytes()
+        return read_file(folder / name)
 
     try:
         return from_files(read)
@@ -206,7 +221,7 @@ def read_description(folder: Path) -> Description:
         ) from error
 
 
-def read_goal(folder: Path) -> Mapping[str, Any]:
+def read_goal(folder: Path) -> dict[str, Any]:
     """Return when the run of a folder should stop, as it was last asked for.
 
     Raises
@@ -215,20 +230,32 @@ def read_goal(folder: Path) -> Mapping[str, Any]:
         If that is missing or damaged.
     """
     try:
-        goal = json.loads((folder / "goal.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+        whole = json.loads(read_file(folder / "goal.json").decode())
+        goal = whole["goal"]
+        if whole["check"] != _goal_check(goal):
+            raise ValueError("it is damaged or was edited")
+        shard = goal["shard"]
+        if shard is not None and [type(k) for k in shard] != [int, int]:
+            raise ValueError("its shard is not two numbers")
+    except (OSError, ValueError, TypeError, LookupError, RecursionError) as error:
         raise CheckpointError(
-            f"{folder} must say in goal.json when to stop, but: {error}"
+            f"{folder} must say in goal.json when to stop, but: {error}; the "
+            "simulate(...) call that made it can mend it"
         ) from error
-    if not isinstance(goal, dict):
-        raise CheckpointError(f"{folder / 'goal.json'} must hold a table, but does not")
-    return goal
+    return dict(goal)
 
 
 def write_goal(folder: Path, goal: Mapping[str, Any]) -> None:
     """Write when a run should stop."""
-    text = json.dumps(goal, indent=2, allow_nan=False)
+    whole = {"check": _goal_check(goal), "goal": goal}
+    text = json.dumps(whole, indent=2, allow_nan=False)
     write_file(folder / "goal.json", f"{text}\n".encode())
+
+
+def _goal_check(goal: Mapping[str, Any]) -> str:
+    """Return what a goal is checked by: one flipped bit is another number."""
+    text = json.dumps(goal, sort_keys=True, allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()[:HASH]
 
 
 @dataclass
@@ -260,32 +287,44 @@ class Checkpoint:
         folder: Path,
         description: Description,
         layout: Layout,
-        goal: Mapping[str, Any],
     ) -> Checkpoint:
         """Open a folder, or make it, and read what it holds.
 
         Raises
         ------
         CheckpointError
-            If it belongs to another run, or another process is writing to it.
-        OSError
-            If it cannot be written.
+            If it belongs to another run, another process is writing to it, or it
+            cannot be written.
         """
-        folder.mkdir(parents=True, exist_ok=True)
-        if not folder.is_dir():
-            raise CheckpointError(f"`checkpoint` must be a folder, but is {folder}")
-        lock = _locked(folder)
-        _claim(folder, description)
-        write_goal(folder, goal)
-        for draft in folder.glob(".*.draft"):
-            draft.unlink(missing_ok=True)
-        found = read_blocks(folder, description.digest, layout)
-        for path, reason in found.damaged.items():
-            _put_aside(path, reason)
+        with writable(folder), ExitStack() as held:
+            folder.mkdir(parents=True, exist_ok=True)
+            lock = _locked(folder)
+            if lock is not None:
+                held.enter_context(lock)
+            for draft in folder.glob(".*.draft"):
+                with suppress(OSError):
+                    draft.unlink()
+            _claim(folder, description)
+            found = read_blocks(folder, description.digest, layout)
+            _refuse_a_stranger(folder, description.digest, found)
+            for path, reason in found.damaged.items():
+                _put_aside(path, reason)
+            held.pop_all()
         one = cls(folder, description, found, lock)
         one._saved = found.forest.n_traj
         one._next = time.monotonic() + SAVE_SECONDS
         return one
+
+    def aim(self, goal: Mapping[str, Any]) -> None:
+        """Write when the run should stop.
+
+        Raises
+        ------
+        CheckpointError
+            If it cannot be written.
+        """
+        with writable(self.folder):
+            write_goal(self.folder, goal)
 
     def add(self, block: Block, statistics: Statistics) -> None:
         """Keep a block; now and then, write what has gathered."""
@@ -301,7 +340,7 @@ class Checkpoint:
             return self._failed
         data = encode(self.description.digest, members)
         try:
-            write_file(self.folder / _name(data, members), data)
+            write_file(self.folder / _name(data, _ranges(members)), data)
         except OSError as error:
             self._note(error)
             return self._failed
@@ -329,6 +368,20 @@ class Checkpoint:
             self._lock = None
 
 
+@contextmanager
+def writable(folder: Path) -> Iterator[None]:
+    """Say in one line that a folder cannot be written."""
+    try:
+        if folder.exists() and not folder.is_dir():
+            raise CheckpointError(f"{folder} must be a folder, but is none")
+        yield
+    except OSError as error:
+        raise CheckpointError(
+            f"{folder} must be a folder that can be written, but cannot: "
+            f"{error.strerror or error}"
+        ) from error
+
+
 def _locked(folder: Path) -> IO[str] | None:
     """Return an open file that no other process has, or None where none can tell."""
     if fcntl is None:
@@ -349,35 +402,67 @@ def _locked(folder: Path) -> IO[str] | None:
 
 def _claim(folder: Path, description: Description) -> None:
     """Write what is run, or compare it with what is there."""
-    if is_checkpoint(folder):
-        try:
-            theirs = read_description(folder)
-        except CheckpointError as error:
-            if not _belongs(folder, description.digest):
-                raise
-            warnings.warn(f"{error}; written anew", CheckpointWarning, stacklevel=4)
-        else:
-            if theirs.digest == description.digest:
-                return
-            found = differences(description, theirs)
+    try:
+        theirs = read_description(folder)
+    except CheckpointError as error:
+        if other := _foreign(folder, description.digest):
             raise CheckpointError(
-                f"{folder} must hold the same run, but it differs: "
-                + "; ".join(found[:8])
-                + (f"; and {len(found) - 8} more" if len(found) > 8 else "")
-            )
+                f"{folder} must hold the same run, but {other} is of another one, and "
+                f"nothing says of which: {error}"
+            ) from error
+        if is_checkpoint(folder) or block_files(folder):
+            warnings.warn(f"{error}; written anew", CheckpointWarning, stacklevel=4)
+    else:
+        _compare(folder, description, theirs)
+        return
     files = to_files(description)
     for name in sorted(files, key=lambda name: name == "run.json"):  # which comes last
         write_file(folder / name, files[name])
 
 
-def _belongs(folder: Path, digest: str) -> bool:
-    """Tell whether what a folder holds, if anything, is of this run."""
+def _compare(folder: Path, ours: Description, theirs: Description) -> None:
+    """Refuse a folder of another run, and say what differs."""
+    if theirs.digest == ours.digest:
+        return
+    found = differences(ours, theirs)
+    raise CheckpointError(
+        f"{folder} must hold the same run, but it differs: "
+        + "; ".join(found[:8])
+        + (f"; and {len(found) - 8} more" if len(found) > 8 else "")
+        + "; use another folder, or remove that one"
+    )
+
+
+def refuse_another(folder: Path | None, description: Description) -> None:
+    """Refuse a folder that is there and holds another run.
+
+    Raises
+    ------
+    CheckpointError
+        If it does, or is damaged.
+    """
+    if folder is not None and is_checkpoint(folder):
+        _compare(folder, description, read_description(folder))
+
+
+def _foreign(folder: Path, digest: str) -> str:
+    """Return the name of a file that is whole but of another run, or nothing."""
     mark = bytes.fromhex(digest)
     for path in block_files(folder):
-        with suppress(OSError):
-            if mark not in path.read_bytes():
-                return False
-    return True
+        with suppress(ArchiveError):
+            if mark not in _checked(path):
+                return path.name
+    return ""
+
+
+def _refuse_a_stranger(folder: Path, digest: str, found: Found) -> None:
+    """Refuse a description that lies where only another run's trajectories are."""
+    theirs = _foreign(folder, digest)
+    if theirs and not found.forest.trees and not found.rests:
+        raise CheckpointError(
+            f"{folder} must hold trajectories of the run in its run.json, but {theirs} "
+            "and all others that are whole are of another run"
+        )
 
 
 def _put_aside(path: Path, reason: str) -> None:

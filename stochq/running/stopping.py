@@ -14,8 +14,8 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from stochq.arrays import Floats
-from stochq.moments import Moments
+from stochq.arrays import Floats, whole_number
+from stochq.statistics.moments import Moments
 
 __all__ = [
     "FLOOR",
@@ -35,6 +35,9 @@ RESERVE = 2.0
 #: standard errors, the chance to miss so many is exp(-2 z), which is less than what a
 #: normal error leaves beyond z, up to z = 3.
 UNSEEN = 2.0
+
+#: Trajectories up to which a float counts them.
+MOST = 2**53
 
 #: Atoms at the first look, a power of two of at least 4.
 FLOOR = 4
@@ -171,10 +174,9 @@ def as_goal(n_traj: Any, tolerance: Any, max_time: Any, names: Sequence[str]) ->
             "but none is given"
         )
     if n_traj is not None:
-        whole = isinstance(n_traj, (int, np.integer)) and not isinstance(n_traj, bool)
-        if not whole or n_traj < 2:
-            raise ValueError(f"`n_traj` must be an integer >= 2, but is {n_traj!r:.60}")
-        n_traj = int(n_traj)
+        n_traj = whole_number(n_traj, "n_traj", at_least=2)
+        if n_traj > MOST:
+            raise ValueError(f"`n_traj` must be at most 2^53, but is {n_traj!r:.60}")
     if max_time is not None:
         number = isinstance(max_time, (int, float, np.number))
         if not number or isinstance(max_time, bool) or not 0 < max_time < np.inf:

@@ -10,9 +10,9 @@ import numpy as np
 
 from stochq.arrays import Complexes, Floats
 from stochq.errors import ModelError, SchemeMismatchError
-from stochq.frames import AVERAGED, Frame
 from stochq.functions import Function, checked_values
-from stochq.histograms import Binning
+from stochq.recording.frames import AVERAGED, Frame
+from stochq.recording.histograms import Binning
 from stochq.schemes import Richardson, Scheme
 from stochq.schemes.lanes import ATOM, Lanes
 

@@ -2,11 +2,33 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from contextlib import suppress
 from pathlib import Path
 
-__all__ = ["settled", "write_file"]
+__all__ = ["read_file", "settled", "size_of", "write_file"]
+
+
+def read_file(path: Path) -> bytes:
+    """Return the content of a file.
+
+    Raises
+    ------
+    OSError
+        If it cannot be read, or is a pipe or a device, which may have no end.
+    """
+    if path.exists() and not path.is_file():
+        raise OSError(errno.EINVAL, "it is not a file")
+    return path.read_bytes()
+
+
+def size_of(path: Path) -> int:
+    """Return the size of a file, 0 if somebody has just moved it away."""
+    try:
+        return path.lstat().st_size
+    except OSError:
+        return 0
 
 
 def settled(folder: Path) -> None:
@@ -29,7 +51,7 @@ def write_file(path: Path, data: bytes) -> None:
     """
     draft = path.with_name(f".{path.name}.{os.getpid()}.draft")
     try:
-        with draft.open("wb") as file:
+        with draft.open("xb") as file:  # never through a link that lies there
             file.write(data)
             file.flush()
             os.fsync(file.fileno())

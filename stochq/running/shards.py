@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from stochq.running.stopping import Goal
 from stochq.schemes.lanes import ATOM
-from stochq.stopping import Goal
 
 __all__ = ["ENDLESS", "Span", "span_of"]
 

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from stochq.arrays import Floats
+from stochq.jit import kernel
 
 __all__ = ["BATCHES", "DIVERGENCE", "Moments", "batch_size", "pairwise_means"]
 
@@ -16,6 +17,27 @@ BATCHES = 512
 
 #: An explicit scheme may diverge, which the verdict tells; numpy need not warn of it.
 DIVERGENCE: dict[str, Any] = {"over": "ignore", "invalid": "ignore"}
+
+
+@kernel
+def _power_sums(rows, out):
+    """Write mean, m2, m3, m4, low and high of every row (R, n) into out (6, R)."""
+    count = rows.shape[1]
+    for r in range(rows.shape[0]):
+        total, low, high = 0.0, rows[r, 0], rows[r, 0]
+        for w in range(count):
+            total += rows[r, w]
+            low, high = min(low, rows[r, w]), max(high, rows[r, w])
+        mean = total / count
+        m2, m3, m4 = 0.0, 0.0, 0.0
+        for w in range(count):
+            deviation = rows[r, w] - mean
+            square = deviation * deviation
+            m2 += square
+            m3 += square * deviation
+            m4 += square * square
+        out[0, r], out[1, r], out[2, r], out[3, r] = mean, m2, m3, m4
+        out[4, r], out[5, r] = low, high
 
 
 @dataclass(frozen=True)
@@ -45,18 +67,11 @@ class Moments:
     @classmethod
     def of(cls, values: Floats) -> Moments:
         """Return the moments over the last axis."""
-        mean = values.mean(axis=-1)
-        deviations = values - mean[..., None]
-        squares = np.square(deviations)
-        return cls(
-            count=values.shape[-1],
-            mean=mean,
-            m2=squares.sum(axis=-1),
-            m3=(squares * deviations).sum(axis=-1),
-            m4=np.square(squares).sum(axis=-1),
-            low=values.min(axis=-1),
-            high=values.max(axis=-1),
-        )
+        *shape, count = values.shape
+        rows = np.ascontiguousarray(values).reshape(-1, count)
+        found = np.empty((6, rows.shape[0]))
+        _power_sums(rows, found)
+        return cls(count, *found.reshape(6, *shape))
 
     @property
     def powers(self) -> tuple[Floats, ...]:

@@ -6,9 +6,9 @@ import signal
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import islice
-from typing import Any
+from typing import Any, Literal, NamedTuple
 
 import joblib
 import numpy as np
@@ -19,9 +19,11 @@ from tqdm.auto import tqdm
 from stochq.arrays import whole_number
 from stochq.atoms import Source
 from stochq.errors import TrajectoryError
-from stochq.moments import DIVERGENCE, batch_size
 from stochq.schemes.lanes import ATOM
-from stochq.statistics import Block, Forest, Statistics, blocks
+from stochq.statistics.blocks import Block, blocks
+from stochq.statistics.forest import Forest
+from stochq.statistics.moments import DIVERGENCE, batch_size
+from stochq.statistics.summary import Statistics
 
 __all__ = ["Workers", "checked_jobs", "collect", "run_blocks"]
 
@@ -29,10 +31,10 @@ __all__ = ["Workers", "checked_jobs", "collect", "run_blocks"]
 TASK_BYTES = 2**23
 
 #: Seconds that a task should take at most, and below which a run is not worth workers.
-TASK_SECONDS, SHORT_SECONDS = 0.5, 0.05
+TASK_SECONDS, SHORT_SECONDS = 0.5, 0.2
 
 #: Seconds from which on processes are worth their start, where Python holds the lock.
-PROCESS_SECONDS = 4.0
+PROCESS_SECONDS = 5.0
 
 
 def _never() -> bool:
@@ -52,11 +54,14 @@ class Workers:
         Largest number of atoms in a task; None: as many as fit in cache.
     stopped : callable
         Whether no more tasks should be started.
+    told : list of str
+        Who it was, and why; the latest last.
     """
 
     n_jobs: int | None = 1
     batch: int | None = None
     stopped: Callable[[], bool] = _never
+    told: list[str] = field(default_factory=list)
 
 
 def checked_jobs(n_jobs: Any) -> int | None:
@@ -104,11 +109,39 @@ def _pieces(source: Source, first: int, stop: int, largest: int) -> Iterator[Blo
         yield Block(0, whole)
 
 
+class _Hint(NamedTuple):
+    """The kind of workers that a run calls for, None for none, and why."""
+
+    kind: Literal["threads", "processes"] | None
+    reason: str
+
+
+def _calls_python(source: Source) -> bool:
+    """Tell whether Python's lock would keep threads waiting for each other."""
+    return bool(getattr(source, "calls_python", False))
+
+
+def _hint(source: Source, jobs: int, atoms: int, seconds: float) -> _Hint:
+    """Return who should run some atoms that one worker needs some seconds for."""
+    if jobs == 1:
+        return _Hint(None, "1 worker, as asked for")
+    if atoms < 2 or seconds < SHORT_SECONDS:
+        return _Hint(None, "1 worker: the run is too short for more")
+    backend, _ = get_active_backend(prefer="threads")
+    if type(backend).__name__ != "ThreadingBackend":
+        return _Hint("threads", f"{jobs} workers of {type(backend).__name__}")
+    if seconds > PROCESS_SECONDS * jobs and _calls_python(source):
+        return _Hint(
+            "processes",
+            f"{jobs} processes: functions in Python would keep threads waiting",
+        )
+    return _Hint("threads", f"{jobs} threads: compiled kernels run side by side")
+
+
 def _parallel(
-    tasks: Iterable[Any], n_jobs: int | None, processes: bool
+    tasks: Iterable[Any], n_jobs: int | None, hint: Literal["threads", "processes"]
 ) -> Iterator[Statistics]:
     """Yield results of joblib tasks in order, on whatever backend is configured."""
-    hint = "processes" if processes else "threads"
     backend, _ = get_active_backend(prefer=hint)
     how: dict[str, Any] = {"n_jobs": n_jobs, "prefer": hint}
     if "Loky" in type(backend).__name__ or "Multiprocessing" in type(backend).__name__:
@@ -137,7 +170,8 @@ def run_blocks(
     """Run atoms first ... stop - 1 in blocks; yield them in order.
 
     The first block is one atom, whose time decides how large the others are and whether
-    workers are worth their start. Bits depend on none of that.
+    workers are worth their start (processes take long to: there a second one tells what
+    the first one took when it was compiled). Bits depend on none of that.
 
     Parameters
     ----------
@@ -151,17 +185,22 @@ def run_blocks(
         The caller has all atoms from here on; by default from `first` on.
     """
     start = first if start is None else start
-    began = time.perf_counter()
-    if first < stop and not workers.stopped():
-        pilot = next(_pieces(source, first, first + 1, 1))
-        yield pilot, _run_block(source, pilot, start)
-        first += 1
-    seconds = time.perf_counter() - began
-    left = stop - first
     jobs = joblib.effective_n_jobs(workers.n_jobs)
+    seconds = 0.0
+    for _ in range(2 if jobs > 1 and _calls_python(source) else 1):
+        if first < stop and not workers.stopped():
+            pilot = next(_pieces(source, first, first + 1, 1))
+            began = time.perf_counter()
+            part = _run_block(source, pilot, start)
+            seconds = time.perf_counter() - began
+            yield pilot, part
+            first += 1
+    left = stop - first
     largest = workers.batch or _largest(source, left, jobs, seconds)
     pieces = _pieces(source, first, stop, largest)
-    if jobs == 1 or left < 2 or seconds * left < SHORT_SECONDS:
+    hint = _hint(source, jobs, left, seconds * left)
+    workers.told.append(hint.reason)
+    if hint.kind is None:
         for block in pieces:
             if workers.stopped():
                 return
@@ -176,9 +215,7 @@ def run_blocks(
             started.append(block)
             yield delayed(_run_block)(source, block, start)
 
-    slow = seconds * left > PROCESS_SECONDS * jobs
-    processes = slow and getattr(source, "calls_python", False)
-    for part in _parallel(tasks(), workers.n_jobs, processes):
+    for part in _parallel(tasks(), workers.n_jobs, hint.kind):
         yield started.popleft(), part
 
 

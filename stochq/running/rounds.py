@@ -12,14 +12,16 @@ from tqdm.auto import tqdm
 
 from stochq.arrays import Floats
 from stochq.atoms import Source
-from stochq.checkpoint import Checkpoint
-from stochq.interrupts import Asked
-from stochq.moments import DIVERGENCE
-from stochq.parallel import Workers, run_blocks
+from stochq.checkpoints.folder import Checkpoint
+from stochq.running.interrupts import Asked
+from stochq.running.parallel import Workers, run_blocks
+from stochq.running.shards import ENDLESS, Span
+from stochq.running.stopping import Goal, looks
 from stochq.schemes.lanes import ATOM
-from stochq.shards import ENDLESS, Span
-from stochq.statistics import Block, Forest, Statistics
-from stochq.stopping import Goal, looks
+from stochq.statistics.blocks import Block
+from stochq.statistics.forest import Forest
+from stochq.statistics.moments import DIVERGENCE
+from stochq.statistics.summary import Statistics
 
 __all__ = ["Reason", "Rounds", "run_rounds"]
 
@@ -94,13 +96,12 @@ def run_rounds(
         If trajectories cannot be integrated; what was done is in the forest.
     """
     end = time.monotonic() + (rounds.goal.max_time or np.inf)
-
     first = rounds.span.first
 
     def stopped() -> bool:
-        if forest.missing(first, first + 1):  # of nothing there are no means
-            return False
-        return asked() or time.monotonic() >= end
+        """Tell whether to stop; a run that is out of time has its first atom yet."""
+        late = time.monotonic() >= end
+        return asked() or (late and not forest.missing(first, first + 1))
 
     workers = replace(workers, stopped=stopped)
     present = max((stop for _, stop in forest.ranges()), default=first)

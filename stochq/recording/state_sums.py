@@ -8,9 +8,9 @@ from typing import NamedTuple
 import numpy as np
 
 from stochq.arrays import Complexes, Floats
-from stochq.frames import AVERAGED, Frame
 from stochq.functions import ORBITALS
 from stochq.jit import kernel
+from stochq.recording.frames import AVERAGED, Frame
 from stochq.schemes.lanes import ATOM, Lanes, squared_norms
 
 __all__ = ["StateSum", "add_states", "state_sums"]

@@ -14,8 +14,8 @@ import numpy as np
 
 from stochq.arrays import HERMITIAN_TOLERANCE, Complexes, Floats, as_array
 from stochq.errors import ModelError
-from stochq.frames import Frame
-from stochq.state_sums import StateSum
+from stochq.recording.frames import Frame
+from stochq.recording.state_sums import StateSum
 
 __all__ = ["MeanState", "check_room", "halves_of"]
 

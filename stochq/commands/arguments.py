@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import difflib
 import os
 from collections.abc import Iterable
@@ -9,15 +10,22 @@ from pathlib import Path
 
 __all__ = [
     "UsageError",
+    "add_jobs_option",
+    "add_worker_options",
+    "jobs_for",
     "number_above_zero",
     "number_of_jobs",
     "output_path",
+    "shard_argument",
     "unknown_name",
     "whole_argument",
 ]
 
-#: More threads than any workstation has cores.
+#: More workers than any workstation has cores.
 MOST_JOBS = 1024
+
+#: More digits than any number needs, and fewer than Python refuses to read.
+MOST_DIGITS = 100
 
 
 class UsageError(ValueError):
@@ -26,10 +34,8 @@ class UsageError(ValueError):
 
 def whole_argument(text: str, option: str, *, at_least: int) -> int:
     """Return an integer >= `at_least` from the command line."""
-    try:
-        value = int(text)
-    except ValueError:
-        value = at_least - 1
+    digits = text.isascii() and text.isdigit() and len(text) < MOST_DIGITS
+    value = int(text) if digits else at_least - 1
     if value < at_least:
         raise UsageError(
             f"`{option}` must be an integer >= {at_least}, but is {text:.40}"
@@ -40,7 +46,7 @@ def whole_argument(text: str, option: str, *, at_least: int) -> int:
 def number_above_zero(text: str, option: str) -> float:
     """Return a finite number > 0 from the command line."""
     try:
-        value = float(text)
+        value = 0.0 if "_" in text else float(text)
     except ValueError:
         value = 0.0
     if not 0.0 < value < float("inf"):
@@ -49,7 +55,7 @@ def number_above_zero(text: str, option: str) -> float:
 
 
 def number_of_jobs(text: str | None) -> int:
-    """Return the number of threads, in joblib's convention."""
+    """Return the number of workers, in joblib's convention."""
     cores = os.cpu_count() or 1
     if text is None:
         return min(2, cores)
@@ -59,6 +65,44 @@ def number_of_jobs(text: str | None) -> int:
     if jobs > MOST_JOBS:
         raise UsageError(f"`--n-jobs` must be at most {MOST_JOBS}, but is {jobs}")
     return jobs
+
+
+def add_worker_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options that say who runs trajectories; none changes a bit of them."""
+    add_jobs_option(parser)
+    parser.add_argument(
+        "--backend", metavar="NAME", help="threading, loky, multiprocessing or dask"
+    )
+    parser.add_argument(
+        "--scheduler", metavar="ADDRESS", help="of a dask cluster, with --backend dask"
+    )
+
+
+def add_jobs_option(parser: argparse.ArgumentParser) -> None:
+    """Add the number of workers."""
+    parser.add_argument(
+        "--n-jobs", metavar="K", help="workers; -1: all cores; default: at most 2"
+    )
+
+
+def jobs_for(args: argparse.Namespace) -> int | None:
+    """Return the number of workers; None: all that a cluster has."""
+    if args.backend == "dask" and args.n_jobs is None:
+        return None
+    return number_of_jobs(args.n_jobs)
+
+
+def shard_argument(text: str | None) -> tuple[int, int] | None:
+    """Return which of how many parts "2/5" stands for."""
+    if text is None:
+        return None
+    parts = [p for p in text.split("/") if p.isascii() and p.isdigit() and len(p) < 10]
+    if len(parts) == 2 == text.count("/") + 1 and 1 <= int(parts[0]) <= int(parts[1]):
+        return int(parts[0]), int(parts[1])
+    raise UsageError(
+        "`--shard` must be i/n with 1 <= i <= n, the i-th of n parts, "
+        f"but is {text:.40}"
+    )
 
 
 def output_path(text: str) -> Path:

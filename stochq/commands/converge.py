@@ -9,8 +9,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from stochq.arguments import (
+from stochq.commands.arguments import (
     UsageError,
+    add_jobs_option,
     number_above_zero,
     number_of_jobs,
     output_path,
@@ -80,6 +81,7 @@ def add_converge_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--seed", default="1", help="integer >= 0, default 1")
     parser.add_argument("--out", default="out", metavar="DIR", help="default: out/")
+    add_jobs_option(parser)
 
 
 def _of_scheme(scheme: Any, dt: float | None) -> list[_Subject]:

@@ -10,14 +10,16 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from stochq.archive import ArchiveError, pack, unpack
 from stochq.atoms import Plan, Source, Stack
-from stochq.moments import Moments
-from stochq.runs import Kept
+from stochq.recording.runs import Kept
+from stochq.recording.state_sums import StateSum
+from stochq.recording.wanted import Failure
 from stochq.schemes.lanes import ATOM
-from stochq.state_sums import StateSum
-from stochq.statistics import COVARIANCE_POINTS, Block, Statistics
-from stochq.wanted import Failure
+from stochq.statistics.blocks import Block
+from stochq.statistics.comoments import COVARIANCE_POINTS
+from stochq.statistics.moments import Moments
+from stochq.statistics.summary import Statistics
+from stochq.storage.archive import ArchiveError, pack, unpack
 
 __all__ = ["Layout", "Member", "decode", "encode", "index_of"]
 
@@ -234,5 +236,5 @@ def _failures(told: Any) -> tuple[tuple[Failure, ...], int]:
             for number, what, time, message in failures
         )
         return found, int(failed)
-    except (TypeError, ValueError, RecursionError) as error:
+    except (ArithmeticError, TypeError, ValueError, RecursionError) as error:
         raise ArchiveError("its failures do not fit") from error

@@ -10,9 +10,9 @@ import numpy as np
 import numpy.typing as npt
 
 from stochq.arrays import Floats, Ints
+from stochq.recording.state_sums import StateSum
+from stochq.recording.wanted import Failure, joined_failures
 from stochq.schemes.lanes import Tally
-from stochq.state_sums import StateSum
-from stochq.wanted import Failure, joined_failures
 
 __all__ = ["Kept", "Run", "joined"]
 

@@ -1,0 +1,1 @@
+"""Folders from which a run goes on where it was."""

@@ -1,0 +1,1 @@
+"""What is taken of trajectories: values, states and jumps, and what went wrong."""

@@ -1,0 +1,1 @@
+"""Running atoms: workers, rounds, when to stop, and what a signal does."""

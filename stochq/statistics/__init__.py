@@ -1,0 +1,1 @@
+"""What is kept of trajectories that are gone, merged in a fixed tree."""
