@@ -27,7 +27,8 @@ from provenance import header
 
 import stochq.checkpoints.folder
 from stochq import Bins, Ensemble, SquaredModulus, Strang, simulate
-from stochq.checkpoints.folder import CheckpointError, block_files
+from stochq.checkpoints.reading import block_files
+from stochq.errors import CheckpointError
 from stochq.folders import checkpoint_status, resume
 
 ROOT = Path(__file__).parents[1]

@@ -12,8 +12,8 @@ from stochq.errors import ResourceError
 from stochq.schemes.lanes import ATOM
 from stochq.setting import Setting
 from stochq.statistics.comoments import COVARIANCE_POINTS
-from stochq.storage.disk import size_of
 from stochq.statistics.moments import BATCHES
+from stochq.storage.disk import size_of
 
 __all__ = ["Needs", "in_words", "memory_left", "needs_of", "refuse_what_does_not_fit"]
 

@@ -130,8 +130,8 @@ def _execute(
     n_jobs: int | None,
 ) -> int:
     """Run trajectories, and judge them unless they are a shard."""
+    from stochq.driver import How
     from stochq.execute import TRAJECTORIES, execute_run, sample_run
-    from stochq.simulation import How
 
     with _gone_on_by(f"stochq resume {shlex.quote(str(out))}"):
         if shard is None:

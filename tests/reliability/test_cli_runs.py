@@ -324,7 +324,7 @@ def test_a_damaged_folder_is_one_line(capsys, tmp_path, command, name, damage):
     assert blocks(folders[0]) == before
 
 
-@pytest.mark.filterwarnings("default::stochq.checkpoints.folder.CheckpointWarning")
+@pytest.mark.filterwarnings("default::stochq.errors.CheckpointWarning")
 def test_damaged_trajectories_are_run_again_with_one_line(capsys, tmp_path):
     file, out = written(tmp_path), tmp_path / "out"
     said(capsys, 0, ["run", file, "--out", out])
