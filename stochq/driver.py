@@ -67,7 +67,7 @@ def run_setting(setting: Setting, goal: Goal, how: How) -> Ensemble:
     """Run a simulation that is ready, and return its ensemble."""
     start, span = time.perf_counter(), span_of(goal, how.shard)
     jobs = joblib.effective_n_jobs(how.n_jobs)
-    refuse_what_does_not_fit(setting, goal.n_traj, jobs, how.folder)
+    refuse_what_does_not_fit(setting, _at_least(goal, span), jobs, how.folder)
     if setting.extras.stratified:
         statistics = _stratified(setting, goal, how)
         return _result(setting, statistics, span, "n_traj", start)
@@ -77,16 +77,18 @@ def run_setting(setting: Setting, goal: Goal, how: How) -> Ensemble:
         forest = Forest()
         if keeper:
             forest = _present(keeper.found, span, how, goal)
-            keeper.aim(goal.record(setting.names) | {"shard": how.shard})
-        rounds = Rounds(goal, span, setting.ranges, setting.fixed, how.progress)
+            keeper.aim(goal.record(setting.names) | {"shard": span.shard})
+        rounds = Rounds(
+            goal, span, setting.ranges, setting.fixed, _held(keeper), how.progress
+        )
         ended = _run(setting, source, forest, rounds, how, keeper)
     done = forest.leading(span.first)
     if ended.asked() and not done.members():
-        raise ended.asked.error(_said(0, goal, how, ended.lost), None)
+        raise ended.asked.error(_said(setting, 0, goal, how, ended.lost), None)
     told = {"workers": ended.workers}
     ensemble = _result(setting, done.total(), span, ended.reason, start, told)
     if ended.asked():
-        said = _said(ensemble.n_traj, goal, how, ended.lost)
+        said = _said(setting, ensemble.n_traj, goal, how, ended.lost)
         raise ended.asked.error(said, ensemble)
     if ended.lost:
         warnings.warn(
@@ -96,6 +98,19 @@ def run_setting(setting: Setting, goal: Goal, how: How) -> Ensemble:
             stacklevel=3,
         )
     return ensemble
+
+
+def _held(keeper: Checkpoint | None) -> int:
+    """Return the atom after the last one of which a checkpoint had trajectories."""
+    places = keeper.found.rests if keeper else ()
+    return max((place + 1 for place, _ in places), default=0)
+
+
+def _at_least(goal: Goal, span: Span) -> int | None:
+    """Return how many trajectories a run has for certain, or None."""
+    if goal.n_traj is None or goal.tolerance is not None or goal.max_time is not None:
+        return None
+    return min(goal.n_traj, (span.stop - span.first) * ATOM)
 
 
 class _Ended(NamedTuple):
@@ -159,11 +174,15 @@ def _present(found: Found, span: Span, how: How, goal: Goal) -> Forest:
         last = goal.n_traj if whole < span.stop and not goal.tolerance else None
     forest = found.upto(last)
     ranges = forest.ranges()
-    if span.shard is not None:
-        rests = [(place, place + 1) for place, _ in found.rests]
-        others = [r for r in rests if not span.first <= r[0] < span.stop]
-        ranges = sorted([*ranges, *others])
-    if not ranges or (ranges[0][0] >= span.first and ranges[-1][1] <= whole):
+    others = [
+        (place, place + 1)
+        for place, count in found.rests
+        if not span.first <= place < span.stop
+        or (goal.n_traj is not None and place * ATOM + count > goal.n_traj)
+    ]
+    ranges = sorted([*ranges, *others])
+    inside = not ranges or (ranges[0][0] >= span.first and ranges[-1][1] <= whole)
+    if inside and not others:
         return forest
     there = f"trajectories {ranges[0][0] * ATOM} ... {ranges[-1][1] * ATOM - 1}"
     cure = "give every shard a folder of its own"
@@ -241,7 +260,7 @@ def _with_replay(error: TrajectoryError, setting: Setting) -> TrajectoryError:
     return TrajectoryError(message, error.first, error.last)
 
 
-def _said(n_traj: int, goal: Goal, how: How, lost: str) -> str:
+def _said(setting: Setting, n_traj: int, goal: Goal, how: How, lost: str) -> str:
     """Return what is left of an interrupted run, and how to go on."""
     of = "" if goal.n_traj is None else f" of {goal.n_traj}"
     done = f"interrupted after {n_traj}{of} trajectories"
@@ -249,4 +268,7 @@ def _said(n_traj: int, goal: Goal, how: How, lost: str) -> str:
         return f"{done}; nothing is on disk, since no checkpoint was asked for"
     if lost:
         return f"{done}; {how.folder} could not be written: {lost}"
-    return f"{done}, kept in {how.folder}{GO_ON}stochq resume {how.folder}"
+    cure = f"stochq resume {how.folder}"
+    if not setting.describe().rebuildable:
+        cure = "the same call: the run contains Python functions, no folder can hold it"
+    return f"{done}, kept in {how.folder}{GO_ON}{cure}"

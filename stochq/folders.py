@@ -298,5 +298,5 @@ def _merged_goal(goals: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """Return the goal of the whole: the largest number of trajectories."""
     counts = [goal.get("n_traj") for goal in goals]
     known = [count for count in counts if isinstance(count, int)]
-    merged = dict(goals[0]) | {"shard": None}
+    merged = dict(goals[0]) | {"shard": None, "max_time": None}
     return merged | {"n_traj": max(known)} if known else merged

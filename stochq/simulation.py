@@ -161,10 +161,18 @@ def simulate(
     names = [*getattr(model, "observables", {}), *extras.functions]
     goal = as_goal(n_traj, tolerance, max_time, names)
     if batch is not None:
-        whole_number(batch, "batch", at_least=1)
-    folder = None if checkpoint is None else Path(checkpoint)
+        batch = whole_number(batch, "batch", at_least=1)
+    folder = None if checkpoint is None else _folder(checkpoint)
     how = How(checked_jobs(n_jobs), batch, progress, folder, shard)
     if scheme is None:
         scheme = stored_scheme(folder)
     setting = setting_of(model, times, seed, unraveling, extras, scheme, goal)
     return run_setting(setting, goal, how)
+
+
+def _folder(checkpoint: Any) -> Path:
+    """Return the folder of a checkpoint."""
+    named = isinstance(checkpoint, (str, os.PathLike)) and str(checkpoint)
+    if not named:
+        raise ValueError(f"`checkpoint` must be a folder, but is {checkpoint!r:.60}")
+    return Path(checkpoint)
