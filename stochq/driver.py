@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import time
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import BrokenExecutor
-from contextlib import closing, nullcontext
+from contextlib import ExitStack, closing, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -18,7 +18,7 @@ from stochq.assembly import ensemble_of
 from stochq.atoms import Source
 from stochq.checkpoints.blockfile import Layout
 from stochq.checkpoints.folder import Checkpoint, refuse_another
-from stochq.checkpoints.reading import Found
+from stochq.checkpoints.reading import Found, read_goal
 from stochq.ensemble import Ensemble
 from stochq.errors import (
     CheckpointError,
@@ -77,7 +77,8 @@ def run_setting(setting: Setting, goal: Goal, how: How) -> Ensemble:
         forest = Forest()
         if keeper:
             forest = _present(keeper.found, span, how, goal)
-            keeper.aim(goal.record(setting.names) | {"shard": span.shard})
+            about = {"shard": span.shard, "default_step": setting.by_default}
+            keeper.aim(goal.record(setting.names) | about)
         rounds = Rounds(
             goal, span, setting.ranges, setting.fixed, _held(keeper), how.progress
         )
@@ -160,7 +161,26 @@ def _opened(setting: Setting, source: Source, how: How) -> Checkpoint | None:
     """Return the checkpoint of a run, with what it holds."""
     if how.folder is None:
         return None
-    return Checkpoint.open(how.folder, setting.describe(), Layout.of(source))
+    keeper = Checkpoint.open(how.folder, setting.describe(), Layout.of(source))
+    with ExitStack() as held:
+        held.callback(keeper.close)
+        _refuse_shard(how.folder, how.shard)
+        held.pop_all()
+    return keeper
+
+
+def _refuse_shard(folder: Path, shard: Sequence[int] | None) -> None:
+    """Refuse to go on with a shard as if it were another one, or the whole."""
+    try:
+        before = read_goal(folder).get("shard")
+    except CheckpointError:
+        return  # there is none yet, or it is written anew
+    if before is not None and list(before) != list(shard or ()):
+        now = "the whole" if shard is None else f"shard {shard[0]} of {shard[1]}"
+        raise CheckpointError(
+            f"{folder} must be gone on with as shard {before[0]} of {before[1]}, but "
+            f"{now} is asked for; merge all shards, or use another folder"
+        )
 
 
 def _present(found: Found, span: Span, how: How, goal: Goal) -> Forest:

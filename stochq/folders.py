@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,7 @@ from stochq.ensemble import Ensemble
 from stochq.errors import CheckpointError, DescriptionError
 from stochq.running.parallel import checked_jobs
 from stochq.running.stopping import Goal, Tolerances, as_goal, goal_of
-from stochq.setting import setting_of_folder
+from stochq.setting import setting_of_folder, warn_if_outgrown, was_default
 from stochq.storage.archive import ArchiveError
 from stochq.storage.disk import size_of, write_file
 
@@ -80,9 +80,11 @@ class CheckpointStatus:
         asked = {key: value for key, value in self.goal.items() if value is not None}
         goal = ", ".join(f"{key} = {value}" for key, value in asked.items())
         ranges = ", ".join(f"{first} ... {stop - 1}" for first, stop in self.ranges)
+        most = self.goal.get("n_traj")
+        part = f", {100 * self.n_traj / most:.3g} % of n_traj" if most else ""
         lines = [
             f"{self.folder}: {self.name!r}, seed {self.seed}, {self.scheme}",
-            f"done: {self.n_traj} trajectories ({ranges or 'none'})",
+            f"done: {self.n_traj} trajectories ({ranges or 'none'}){part}",
             f"goal: {goal or 'none'}",
             f"size: {self.size / 2**20:.3g} MiB",
         ]
@@ -198,13 +200,14 @@ def resume(
         If the run contains Python functions, which no folder can hold.
     """
     folder = Path(folder)
-    setting = setting_of_folder(folder)
+    setting = replace(setting_of_folder(folder), by_default=was_default(folder))
     record = read_goal(folder)
     shard = record.get("shard")
     if n_traj is tolerance is max_time is None:
         goal = _stored_goal(folder, record, setting.names)
     else:
         goal = as_goal(n_traj, tolerance, max_time, setting.names)
+        warn_if_outgrown(setting, goal, folder)
         if shard is not None:
             raise CheckpointError(
                 f"{folder} must hold all shards before it can have another goal, but "
@@ -247,6 +250,10 @@ def merge_checkpoints(
         If they are of different runs or share trajectories, a file is damaged, or the
         new folder holds something or cannot be written.
     """
+    if isinstance(folders, (str, Path)):
+        raise CheckpointError(
+            f"`folders` must be a list of folders, but is {str(folders)!r:.60}"
+        )
     sources, out = [Path(folder) for folder in folders], Path(out)
     if len(sources) < 2:
         raise CheckpointError("`folders` must be at least two, but are fewer")

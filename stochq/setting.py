@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,11 +13,16 @@ import numpy as np
 from stochq.arrays import Floats, as_times
 from stochq.atoms import Source, plan_of
 from stochq.bias import observable_limits
-from stochq.checkpoints.reading import is_checkpoint, read_description
+from stochq.checkpoints.reading import is_checkpoint, read_description, read_goal
 from stochq.choice import default_scheme
 from stochq.conserved import deterministic
 from stochq.descriptions import Description, Recipe, describe, rebuild, rebuilt_scheme
-from stochq.errors import CheckpointError, DescriptionError, ModelError
+from stochq.errors import (
+    CheckpointError,
+    CheckpointWarning,
+    DescriptionError,
+    ModelError,
+)
 from stochq.extras import EXTRA_CLASSES, Extras, Limits
 from stochq.functions import limits_of
 from stochq.lowering import Dynamics, lower
@@ -30,11 +36,21 @@ from stochq.statistics.moments import DIVERGENCE, Moments
 from stochq.streams import Purpose, stream_key
 from stochq.unravelings import Choice
 
-__all__ = ["Setting", "setting_of", "setting_of_folder", "stored_scheme"]
+__all__ = [
+    "Setting",
+    "setting_of",
+    "setting_of_folder",
+    "stored_scheme",
+    "warn_if_outgrown",
+    "was_default",
+]
 
 #: Trajectories for which the step is chosen where only a time limit is given, and
 #: those of the pilot that guesses how many a tolerance takes.
 NOMINAL, PILOT = 100_000, 1_000
+
+#: Part of a step below which the one for a larger goal makes a difference.
+OUTGROWN = 0.7
 
 #: A number of trajectories that no run reaches.
 ENDLESS = 2**60
@@ -64,6 +80,8 @@ class Setting:
         Smallest and largest possible values, where they are known.
     scheme : Scheme
         What integrates it.
+    by_default : bool
+        Whether its step was chosen for a goal, not by the user.
     """
 
     model: Model
@@ -75,6 +93,7 @@ class Setting:
     wanted: Wanted
     limits: Limits
     scheme: Scheme
+    by_default: bool = False
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -146,7 +165,23 @@ def setting_of(
     if goal.tolerance is not None:
         pilot = Setting(*how, default_scheme(dynamics, grid, PILOT))
         count = min(needed(pilot, goal), goal.n_traj or ENDLESS)
-    return Setting(*how, default_scheme(dynamics, grid, count))
+    return Setting(*how, default_scheme(dynamics, grid, count), by_default=True)
+
+
+def warn_if_outgrown(setting: Setting, goal: Goal, folder: Path) -> None:
+    """Say that a step which was chosen for a smaller goal is too large for this one."""
+    if not setting.by_default or np.isinf(setting.scheme.dt):
+        return
+    how = (setting.model, setting.times, setting.seed, setting.unraveling)
+    fresh = setting_of(*how, setting.extras, None, goal).scheme
+    if fresh.dt < OUTGROWN * setting.scheme.dt:
+        warnings.warn(
+            f"{folder} keeps {setting.scheme}, whose step was chosen for a smaller "
+            f"goal; for this one it would be {fresh.dt:g}, and the step bias may now "
+            "exceed the standard errors: start with the final goal, or give `scheme`",
+            CheckpointWarning,
+            stacklevel=3,
+        )
 
 
 def pilot_moments(setting: Setting, atoms: int = FLOOR) -> Moments:
@@ -177,6 +212,14 @@ def stored_scheme(folder: Path | None) -> Scheme | None:
         return rebuilt_scheme(read_description(folder))
     except (CheckpointError, DescriptionError):
         return None  # whoever opens the checkpoint says what is wrong with it
+
+
+def was_default(folder: Path) -> bool:
+    """Tell whether the step of a folder's run was chosen for a goal."""
+    try:
+        return bool(read_goal(folder).get("default_step"))
+    except CheckpointError:
+        return False  # it is written anew
 
 
 def setting_of_folder(folder: Path) -> Setting:

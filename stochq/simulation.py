@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,12 @@ from stochq.recording.histograms import Bins
 from stochq.running.parallel import checked_jobs
 from stochq.running.stopping import Tolerances, as_goal
 from stochq.schemes import Scheme
-from stochq.setting import setting_of, stored_scheme
+from stochq.setting import (
+    setting_of,
+    stored_scheme,
+    warn_if_outgrown,
+    was_default,
+)
 from stochq.unravelings import Choice
 
 __all__ = ["simulate"]
@@ -103,8 +109,8 @@ def simulate(
         A folder that keeps what is done. The same call goes on from there after an
         interruption, or with a larger goal; another model, scheme or seed is refused.
     shard : (int, int), optional
-        ``(i, n)``: run only the i-th of n parts of `n_traj` trajectories, i = 1 ... n;
-        `merge` joins the checkpoints.
+        ``(i, n)``: run only the i-th of n parts of `n_traj` trajectories, i = 1 ... n,
+        in whole atoms of 64; `merge_checkpoints` joins their checkpoints.
     functions : dict of str to Function, optional
         Functions of single trajectories, such as `Purity()`, or any
         ``f(states) -> values``: they are averaged as observables are.
@@ -164,9 +170,12 @@ def simulate(
         batch = whole_number(batch, "batch", at_least=1)
     folder = None if checkpoint is None else _folder(checkpoint)
     how = How(checked_jobs(n_jobs), batch, progress, folder, shard)
-    if scheme is None:
-        scheme = stored_scheme(folder)
-    setting = setting_of(model, times, seed, unraveling, extras, scheme, goal)
+    stored = stored_scheme(folder) if scheme is None else None
+    chosen = stored or scheme
+    setting = setting_of(model, times, seed, unraveling, extras, chosen, goal)
+    if folder is not None and stored is not None:
+        setting = replace(setting, by_default=was_default(folder))
+        warn_if_outgrown(setting, goal, folder)
     return run_setting(setting, goal, how)
 
 

@@ -389,13 +389,9 @@ def verify(
         if not isinstance(value, (int, float, np.number)) or not 0 < value < 1:
             raise ModelError(f"`{name}` must be between 0 and 1, but is {value}")
     rows = [ensemble.names.index(n) for n in reference.names if n in ensemble.names]
-    found = (ensemble.mean[rows], ensemble.moments.sd[rows])
-    finite = np.isfinite(np.array(found)).all(axis=(0, 2))
-    if not finite.all():
-        observables = len(ensemble.dynamics.observables)
-        if all(row >= observables for row in np.array(rows)[~finite].tolist()):
-            return _failed(ensemble, reference, alpha, resolution)
-        return _diverged(ensemble, reference, alpha, resolution)
+    if lost := _lost(ensemble, rows):
+        told = _diverged if min(lost) < len(ensemble.dynamics.observables) else _failed
+        return told(ensemble, reference, alpha, resolution)
     biases = _step_bias(bias, ensemble, rows)
     points = compare(ensemble, reference, biases.known, biases.bound)
     far = np.abs(points.delta + points.taken) > 2 * points.range
@@ -452,6 +448,12 @@ def verify(
         n_traj=ensemble.n_traj,
         reasons=() if failed else tuple(reasons),
     )
+
+
+def _lost(ensemble: Ensemble, rows: list[int]) -> list[int]:
+    """Return which rows have means or errors that are not finite."""
+    found = np.isfinite(ensemble.mean) & np.isfinite(ensemble.moments.sd)
+    return [row for row in rows if not found[row].all()]
 
 
 def _joint_law(points: Points, factor: Floats, scores: list[Score]) -> MaxLaw | None:

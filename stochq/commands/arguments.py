@@ -63,6 +63,11 @@ def number_of_jobs(text: str | None) -> int:
         return min(2, cores)
     if text.strip() == "-1":
         return cores
+    if not text.strip().isdigit() or int(text) < 1:
+        raise UsageError(
+            "`--n-jobs` must be an integer >= 1, or -1 for all cores, "
+            f"but is {text:.40}"
+        )
     jobs = whole_argument(text, "--n-jobs", at_least=1)
     if jobs > MOST_JOBS:
         raise UsageError(f"`--n-jobs` must be at most {MOST_JOBS}, but is {jobs}")

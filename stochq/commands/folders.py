@@ -62,15 +62,17 @@ def status(args: argparse.Namespace) -> int:
     """Say what folders hold, damaged files included."""
     from stochq.folders import checkpoint_status, largest_error
 
-    folders = [Path(folder) for folder in args.folders]
-    found = [path for folder in folders for path in _checkpoints(folder).values()]
-    try:
-        for number, path in enumerate(found):
-            error = largest_error(path)
-            lines = checkpoint_status(path).explain()
-            print("\n" * (number > 0) + lines + (f"\n{error}" if error else ""))
-    except ValueError as error:
-        raise UsageError(str(error)) from error
+    wrong: list[str] = []
+    for number, folder in enumerate(map(Path, args.folders)):
+        try:
+            for path in _checkpoints(folder).values():
+                error = largest_error(path)
+                lines = checkpoint_status(path).explain()
+                print("\n" * (number > 0) + lines + (f"\n{error}" if error else ""))
+        except ValueError as error:
+            wrong.append(str(error))
+    if wrong:
+        raise UsageError("; ".join(wrong))
     return 0
 
 

@@ -21,6 +21,10 @@ __all__ = [
     "without_cure",
 ]
 
+#: Seconds after which somebody who waits for running tasks is told so.
+PATIENCE = 5.0
+WAITING = b"stochq: finishing running tasks; once more to end at once\n"
+
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 #: Number of the standard error stream.
@@ -145,13 +149,17 @@ def leaving_at_once() -> Iterator[None]:
 def interruptible() -> Iterator[Asked]:
     """Take note of the first signal; the second one does what it always did."""
     asked, before = Asked(), _replaceable()
+    word = threading.Timer(PATIENCE, os.write, (STDERR, WAITING))
+    word.daemon = True
 
     def note(number: int, frame: FrameType | None) -> None:
         asked.signal = number
         _set(before)
+        word.start()
 
     try:
         _set(dict.fromkeys(before, note))
         yield asked
     finally:
+        word.cancel()
         _set(before)
