@@ -138,6 +138,16 @@ def _hint(source: Source, jobs: int, atoms: int, seconds: float) -> _Hint:
     return _Hint("threads", f"{jobs} threads: compiled kernels run side by side")
 
 
+def _leave_signals() -> None:
+    """Leave Ctrl-C to the parent, which lets its workers finish; SIGTERM ends them.
+
+    A forked worker has its parent's handlers, which would only take note of SIGTERM, by
+    which pools end their workers.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
 def _parallel(
     tasks: Iterable[Any], n_jobs: int | None, hint: Literal["threads", "processes"]
 ) -> Iterator[Statistics]:
@@ -145,10 +155,9 @@ def _parallel(
     backend, _ = get_active_backend(prefer=hint)
     how: dict[str, Any] = {"n_jobs": n_jobs, "prefer": hint}
     if "Loky" in type(backend).__name__ or "Multiprocessing" in type(backend).__name__:
-        # Ctrl-C is for the parent, which lets its workers finish; and arrays that are
-        # mapped from files are read-only, for which kernels would be compiled again
-        how |= {"initializer": signal.signal, "max_nbytes": None}
-        how["initargs"] = (signal.SIGINT, signal.SIG_IGN)
+        # arrays that are mapped from files are read-only, for which kernels would be
+        # compiled again
+        how |= {"initializer": _leave_signals, "max_nbytes": None}
     if backend.supports_return_generator:
         yield from Parallel(return_as="generator", **how)(tasks)
         return
