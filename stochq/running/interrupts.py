@@ -143,18 +143,12 @@ def leaving_at_once() -> Iterator[None]:
 
 @contextmanager
 def interruptible() -> Iterator[Asked]:
-    """Take note of the first signal; the second one does what it always did.
-
-    So does the first one in a forked worker, whose pool ends it by SIGTERM.
-    """
-    asked, before, owner = Asked(), _replaceable(), os.getpid()
+    """Take note of the first signal; the second one does what it always did."""
+    asked, before = Asked(), _replaceable()
 
     def note(number: int, frame: FrameType | None) -> None:
+        asked.signal = number
         _set(before)
-        if os.getpid() != owner:
-            signal.raise_signal(number)
-        else:
-            asked.signal = number
 
     try:
         _set(dict.fromkeys(before, note))

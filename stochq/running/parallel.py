@@ -6,6 +6,7 @@ import signal
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any, Literal, NamedTuple
@@ -139,13 +140,24 @@ def _hint(source: Source, jobs: int, atoms: int, seconds: float) -> _Hint:
 
 
 def _leave_signals() -> None:
-    """Leave Ctrl-C to the parent, which lets its workers finish; SIGTERM ends them.
-
-    A forked worker has its parent's handlers, which would only take note of SIGTERM, by
-    which pools end their workers.
-    """
+    """Leave Ctrl-C to the parent, which lets its workers finish; SIGTERM ends them."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
+
+
+@contextmanager
+def _termination_held() -> Iterator[None]:
+    """Keep SIGTERM for later, in this thread and in the processes that it starts.
+
+    Pools end their workers by it. A forked worker that is slow to start still has its
+    parent's handler, or loses the signal, and its pool would wait for it forever.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _parallel(
@@ -163,7 +175,9 @@ def _parallel(
         return
     several = 4 * joblib.effective_n_jobs(n_jobs)
     tasks = iter(tasks)
-    with Parallel(**how) as pool:
+    with ExitStack() as stack:
+        with _termination_held():
+            pool = stack.enter_context(Parallel(**how))
         while some := list(islice(tasks, several)):
             yield from pool(some)
 
