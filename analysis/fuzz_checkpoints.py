@@ -27,8 +27,8 @@ from bits import bits, different
 from checkpoint_runs import block_paths, plain, run
 from provenance import header
 
-from stochq.checkpoints.folder import CheckpointError, read_description
-from stochq.errors import DescriptionError
+from stochq.checkpoints.reading import read_description
+from stochq.errors import CheckpointError, DescriptionError
 from stochq.folders import checkpoint_status, merge_checkpoints, resume
 
 ROOT = Path(__file__).parents[1]

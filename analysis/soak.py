@@ -27,16 +27,17 @@ from provenance import header
 
 import stochq.checkpoints.folder
 from stochq import Bins, Ensemble, SquaredModulus, Strang, simulate
-from stochq.checkpoints.folder import CheckpointError, block_files
+from stochq.checkpoints.reading import block_files
+from stochq.errors import CheckpointError
 from stochq.folders import checkpoint_status, resume
 
 ROOT = Path(__file__).parents[1]
 SAVE = ROOT / "analysis" / "results" / "soak.csv"
 
-KILLS, N_TRAJ, SEED = 50, 3_000_000, 1
+KILLS, N_TRAJ, SEED = 50, 6_000_000, 1
 
-#: When a process is killed: at any moment from its start on, some time after it has
-#: begun to work, or as soon as a file is being written then.
+#: When a process is killed: at any moment from its start on, some time after its first
+#: file, or as soon as it writes one, some time after it has begun to work.
 MOMENTS = ("any", "working", "writing")
 
 #: Seconds that a process works at most; it has those to start in addition.
@@ -140,6 +141,9 @@ def killed(
     if moment != "any":
         before = begun(folder)
         wait(process, lambda: begun(folder) != before, STARTING)
+    if moment == "working":
+        files = len(block_files(folder))
+        wait(process, lambda: len(block_files(folder)) > files, STARTING)
     wait(process, lambda: False, seconds)
     if moment == "writing":
         wait(process, lambda: drafts(folder) > 0, WRITING)

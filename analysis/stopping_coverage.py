@@ -23,12 +23,12 @@ from provenance import header
 from scipy.stats import binom, chi2, norm
 
 from stochq import Dissipator, Model, Tolerance, WhiteNoise, master_equation
+from stochq.driver import How, run_setting
 from stochq.extras import as_extras
 from stochq.functions import Function
 from stochq.running.stopping import Tolerances, as_goal
 from stochq.schemes.lanes import ATOM
 from stochq.setting import Setting, setting_of
-from stochq.simulation import How, run_setting
 from stochq.streams import child_seed
 
 ROOT = Path(__file__).parents[1]

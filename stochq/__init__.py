@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from stochq.advisor import UnravelingComparison, compare_unravelings
     from stochq.channels import ComplexWhiteNoise, Dissipator, WhiteNoise
-    from stochq.checkpoints.folder import CheckpointError, CheckpointWarning
     from stochq.choice import default_scheme, explain_scheme
     from stochq.costs import Cost, plan
     from stochq.counting import (
@@ -35,6 +34,10 @@ if TYPE_CHECKING:
     from stochq.ensemble import Ensemble
     from stochq.envelopes import Sampled
     from stochq.errors import (
+        CheckpointError,
+        CheckpointWarning,
+        DescriptionError,
+        FailureWarning,
         ModelError,
         ResourceError,
         SchemeMismatchError,
@@ -96,7 +99,7 @@ if TYPE_CHECKING:
         Strang,
         TwoPoint,
     )
-    from stochq.simulation import FailureWarning, simulate
+    from stochq.simulation import simulate
     from stochq.states import Occupations, Orbitals
     from stochq.unravelings import (
         Averaged,
@@ -123,6 +126,7 @@ __all__ = [
     "CountingDistribution",
     "CountingHistogram",
     "CountingStatistics",
+    "DescriptionError",
     "Difference",
     "Dissipator",
     "Dynamics",
@@ -235,7 +239,16 @@ _HOMES = {
     "costs": ("Cost", "plan"),
     "coupled": ("Difference", "StepBias", "simulate_difference", "step_bias"),
     "ensemble": ("Ensemble",),
-    "errors": ("ModelError", "ResourceError", "SchemeMismatchError", "TrajectoryError"),
+    "errors": (
+        "CheckpointError",
+        "CheckpointWarning",
+        "DescriptionError",
+        "FailureWarning",
+        "ModelError",
+        "ResourceError",
+        "SchemeMismatchError",
+        "TrajectoryError",
+    ),
     "folders": (
         "CheckpointStatus",
         "checkpoint_status",
@@ -291,9 +304,8 @@ _HOMES = {
         "TwoPoint",
     ),
     "envelopes": ("Sampled",),
-    "checkpoints.folder": ("CheckpointError", "CheckpointWarning"),
     "running.interrupts": ("Interrupted", "Terminated"),
-    "simulation": ("FailureWarning", "simulate"),
+    "simulation": ("simulate",),
     "states": ("Occupations", "Orbitals"),
     "running.stopping": ("Tolerance",),
     "unravelings": (

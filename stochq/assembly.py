@@ -55,6 +55,7 @@ def ensemble_of(
         statistics=statistics,
         seed=setting.seed,
         ranges=np.where(np.isfinite(ranges), ranges, seen),
+        bounded=np.isfinite(ranges),
         deterministic=setting.fixed,
         dynamics=dynamics,
         scheme=scheme,

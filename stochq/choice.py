@@ -189,7 +189,16 @@ def default_scheme(dynamics: Dynamics, times: Floats, n_traj: int) -> Scheme:
     if strength := strongest_monitor(dynamics):
         longest = min(longest, 2.0 / strength)
     dt = _unbiased_dt(dynamics, times, n_traj, family, longest)
-    return family(min(dt, _watching_dt(dynamics, times, family(dt))))
+    dt = min(dt, _watching_dt(dynamics, times, family(dt)))
+    return family(dt if dt >= longest else _rounded_down(dt))
+
+
+def _rounded_down(dt: float) -> float:
+    """Return a step with three digits, the same where linear algebra rounds otherwise.
+
+    Shards of one run, on machines of different kinds, must choose the same step.
+    """
+    return float(f"{0.995 * dt:.2e}")
 
 
 def _unbiased_dt(

@@ -68,6 +68,8 @@ class Ensemble:
     weight : float
         What a trajectory counts, at most: 1, or less where the ensemble is stratified
         and trajectories sample only what is not known.
+    bounded : ndarray of bool, shape (O,)
+        Whether the range is known, rather than the one that was seen.
     deterministic : ndarray of bool, shape (O, T)
         Where every trajectory must have the same value: conserved quantities, pure
         initial states, models without noise and jumps.
@@ -103,6 +105,7 @@ class Ensemble:
     statistics: Statistics
     seed: int
     ranges: Floats
+    bounded: Any
     deterministic: Any
     dynamics: Dynamics
     scheme: Scheme

@@ -6,7 +6,10 @@ All but the last two are `ValueError`: "`x` must ..., but is ...".
 from __future__ import annotations
 
 __all__ = [
+    "CheckpointError",
+    "CheckpointWarning",
     "DescriptionError",
+    "FailureWarning",
     "ModelError",
     "ResourceError",
     "SchemeMismatchError",
@@ -58,3 +61,15 @@ class TrajectoryError(RuntimeError):
 
 class WorkerError(RuntimeError):
     """The workers of a run were lost; what had been done is kept as it is."""
+
+
+class CheckpointError(ValueError):
+    """A folder that cannot be used as the checkpoint of this run."""
+
+
+class CheckpointWarning(UserWarning):
+    """Something of a checkpoint was lost or could not be written; the run goes on."""
+
+
+class FailureWarning(UserWarning):
+    """Some trajectories have values that are not finite."""

@@ -12,6 +12,7 @@ from scipy.stats import chi2
 from stochq.arrays import Floats
 from stochq.captions import probability
 from stochq.claims import Case, Finding, Reading
+from stochq.driver import How, run_setting
 from stochq.ensemble import Ensemble
 from stochq.extras import Extras
 from stochq.files import write_figure, write_json, write_table
@@ -20,7 +21,6 @@ from stochq.references import Reference, master_equation
 from stochq.runfile import RunFile
 from stochq.running.stopping import Goal
 from stochq.setting import setting_of, stored_scheme
-from stochq.simulation import How, run_setting
 from stochq.tables import verdict_record
 from stochq.verdict import Verdict, verify
 

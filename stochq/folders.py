@@ -9,24 +9,22 @@ from pathlib import Path
 from typing import Any
 
 from stochq.checkpoints.blockfile import Layout
-from stochq.checkpoints.folder import (
-    CheckpointError,
+from stochq.checkpoints.folder import writable, write_goal
+from stochq.checkpoints.reading import (
     block_files,
     is_checkpoint,
     read_blocks,
     read_description,
     read_goal,
     trajectories_in,
-    writable,
-    write_goal,
 )
 from stochq.descriptions import Description, differences, rebuilt_scheme
+from stochq.driver import How, run_setting
 from stochq.ensemble import Ensemble
-from stochq.errors import DescriptionError
+from stochq.errors import CheckpointError, DescriptionError
 from stochq.running.parallel import checked_jobs
 from stochq.running.stopping import Goal, Tolerances, as_goal, goal_of
 from stochq.setting import setting_of_folder
-from stochq.simulation import How, run_setting
 from stochq.storage.archive import ArchiveError
 from stochq.storage.disk import size_of, write_file
 
@@ -300,5 +298,5 @@ def _merged_goal(goals: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """Return the goal of the whole: the largest number of trajectories."""
     counts = [goal.get("n_traj") for goal in goals]
     known = [count for count in counts if isinstance(count, int)]
-    merged = dict(goals[0]) | {"shard": None}
+    merged = dict(goals[0]) | {"shard": None, "max_time": None}
     return merged | {"n_traj": max(known)} if known else merged

@@ -13,6 +13,7 @@ from stochq.schemes.lanes import ATOM
 from stochq.setting import Setting
 from stochq.statistics.comoments import COVARIANCE_POINTS
 from stochq.statistics.moments import BATCHES
+from stochq.storage.disk import size_of
 
 __all__ = ["Needs", "in_words", "memory_left", "needs_of", "refuse_what_does_not_fit"]
 
@@ -124,7 +125,8 @@ def refuse_what_does_not_fit(
         return
     there = next(p for p in (folder, *folder.absolute().parents) if p.exists())
     free = shutil.disk_usage(there).free
-    if needs.disk > free:
+    done = sum(map(size_of, folder.glob("trajectories-*.npz")))
+    if needs.disk - done > free:
         raise ResourceError(
             "`checkpoint` must fit on the disk, but takes "
             f"{in_words(needs.disk)} of the {in_words(free)} that are free; use fewer "

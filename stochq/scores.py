@@ -173,7 +173,8 @@ def compare(
     rounding = ROUNDING * size[:, None]
     event = _event_size(ensemble)
     unseen = _unseen(ensemble, event)
-    error = _standard_errors(ensemble, event, unseen)[pick]
+    error = _standard_errors(ensemble, event, unseen)
+    error = np.where(_unknown(ensemble), np.inf, error)[pick]
     deterministic = ensemble.deterministic[pick] | (error <= DUST * size[:, None])
     shape = error.shape
     dust = ROUNDING * spread[:, None] + DUST * ranges[:, None]
@@ -194,6 +195,16 @@ def compare(
         regular=(~deterministic & often).ravel(),
         batches=ensemble.batches[:, rows][:, :, columns].reshape(-1, error.size),
     )
+
+
+def _unknown(ensemble: Ensemble) -> Any:
+    """Return where (O, T) the error of a mean is unknown: it rests on next to nothing.
+
+    An observable has a range, which says how much unseen events may matter. A function
+    that does not state its limits has none until it has fluctuated some times.
+    """
+    few = ensemble.moments.events < HANDFUL
+    return ~ensemble.bounded[:, None] & ~ensemble.deterministic & few
 
 
 def _elements(ensemble: Ensemble) -> Floats:

@@ -12,11 +12,11 @@ import numpy as np
 from stochq.arrays import Floats, as_times
 from stochq.atoms import Source, plan_of
 from stochq.bias import observable_limits
-from stochq.checkpoints.folder import CheckpointError, is_checkpoint, read_description
+from stochq.checkpoints.reading import is_checkpoint, read_description
 from stochq.choice import default_scheme
 from stochq.conserved import deterministic
 from stochq.descriptions import Description, Recipe, describe, rebuild, rebuilt_scheme
-from stochq.errors import DescriptionError, ModelError
+from stochq.errors import CheckpointError, DescriptionError, ModelError
 from stochq.extras import EXTRA_CLASSES, Extras, Limits
 from stochq.functions import limits_of
 from stochq.lowering import Dynamics, lower

@@ -252,7 +252,12 @@ def _reasons(
         )
     if not (points.times > ensemble.times[0]).any():
         reasons.append("inconclusive: only the initial state was compared")
-    if not np.isfinite(shift):
+    if np.isinf(points.error).any():
+        reasons.append(
+            "inconclusive: a function without `limits` has hardly fluctuated: how much "
+            "rare events matter is not known"
+        )
+    elif not np.isfinite(shift):
         reasons.append("inconclusive: the errors are not finite numbers")
     if n < FEWEST:
         reasons.append(f"inconclusive: fewer than {FEWEST} trajectories")
@@ -263,7 +268,7 @@ def _reasons(
             f"inconclusive: the step bias is {max(taken, floor):.3g} of scale; "
             "use a smaller dt"
         )
-    elif shift > resolution:
+    elif np.isfinite(shift) and shift > resolution:
         needed = n * ((shift - floor) / (resolution - floor)) ** 2
         reasons.append(
             f"inconclusive: a shift below {shift:.2%} of scale would go unnoticed; "
@@ -276,12 +281,37 @@ def _diverged(
     ensemble: Ensemble, reference: Reference, alpha: float, resolution: float
 ) -> Verdict:
     """Return the verdict on means that no state can have."""
+    where = "means beyond every possible value: use a smaller dt"
+    return _without_numbers("fail", where, ensemble, reference, alpha, resolution)
+
+
+def _failed(
+    ensemble: Ensemble, reference: Reference, alpha: float, resolution: float
+) -> Verdict:
+    """Return the verdict on functions that have no value for some trajectories."""
+    where = (
+        f"{ensemble.failed} of {ensemble.n_traj} trajectories have no finite value of "
+        "what is compared (see `ensemble.failures`)"
+    )
+    status: Status = "inconclusive"
+    return _without_numbers(status, where, ensemble, reference, alpha, resolution)
+
+
+def _without_numbers(
+    status: Status,
+    where: str,
+    ensemble: Ensemble,
+    reference: Reference,
+    alpha: float,
+    resolution: float,
+) -> Verdict:
+    """Return a verdict on means that are no numbers to reckon with."""
     nothing = np.full(reference.values.shape, np.nan)
     return Verdict(
-        status="fail",
-        p_value=0.0,
-        max_z=np.inf,
-        where="means beyond every possible value: use a smaller dt",
+        status=status,
+        p_value=0.0 if status == "fail" else np.nan,
+        max_z=np.inf if status == "fail" else np.nan,
+        where=where,
         detectable_shift=np.inf,
         detectable_rate={},
         rate_error={},
@@ -296,7 +326,7 @@ def _diverged(
         alpha=alpha,
         resolution=resolution,
         n_traj=ensemble.n_traj,
-        reasons=(),
+        reasons=() if status == "fail" else (f"{status}: {where}",),
     )
 
 
@@ -360,7 +390,11 @@ def verify(
             raise ModelError(f"`{name}` must be between 0 and 1, but is {value}")
     rows = [ensemble.names.index(n) for n in reference.names if n in ensemble.names]
     found = (ensemble.mean[rows], ensemble.moments.sd[rows])
-    if not np.isfinite(np.array(found)).all():
+    finite = np.isfinite(np.array(found)).all(axis=(0, 2))
+    if not finite.all():
+        observables = len(ensemble.dynamics.observables)
+        if all(row >= observables for row in np.array(rows)[~finite].tolist()):
+            return _failed(ensemble, reference, alpha, resolution)
         return _diverged(ensemble, reference, alpha, resolution)
     biases = _step_bias(bias, ensemble, rows)
     points = compare(ensemble, reference, biases.known, biases.bound)

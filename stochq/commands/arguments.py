@@ -5,13 +5,15 @@ from __future__ import annotations
 import argparse
 import difflib
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 __all__ = [
     "UsageError",
     "add_jobs_option",
     "add_worker_options",
+    "input_errors",
     "jobs_for",
     "number_above_zero",
     "number_of_jobs",
@@ -65,6 +67,17 @@ def number_of_jobs(text: str | None) -> int:
     if jobs > MOST_JOBS:
         raise UsageError(f"`--n-jobs` must be at most {MOST_JOBS}, but is {jobs}")
     return jobs
+
+
+@contextmanager
+def input_errors() -> Iterator[None]:
+    """Let what does not fit be one line."""
+    try:
+        yield
+    except UsageError:
+        raise
+    except ValueError as error:
+        raise UsageError(str(error)) from error
 
 
 def add_worker_options(parser: argparse.ArgumentParser) -> None:

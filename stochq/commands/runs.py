@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, TypedDict
 from stochq.commands.arguments import (
     UsageError,
     add_worker_options,
+    input_errors,
     jobs_for,
     number_above_zero,
     output_path,
@@ -102,7 +103,7 @@ def run(args: argparse.Namespace) -> int:
     from stochq.storage.disk import write_file
 
     n_jobs, shard = jobs_for(args), shard_argument(args.shard)
-    with _input_errors():
+    with input_errors():
         described = load_run(args.file)
         text = Path(args.file).read_bytes()
         span_of(described.goal, shard)
@@ -129,8 +130,8 @@ def _execute(
     n_jobs: int | None,
 ) -> int:
     """Run trajectories, and judge them unless they are a shard."""
+    from stochq.driver import How
     from stochq.execute import TRAJECTORIES, execute_run, sample_run
-    from stochq.simulation import How
 
     with _gone_on_by(f"stochq resume {shlex.quote(str(out))}"):
         if shard is None:
@@ -160,17 +161,6 @@ def _gone_on_by(command: str) -> Iterator[None]:
         raise
 
 
-@contextmanager
-def _input_errors() -> Iterator[None]:
-    """Let what does not fit be one line."""
-    try:
-        yield
-    except UsageError:
-        raise
-    except ValueError as error:
-        raise UsageError(str(error)) from error
-
-
 def go_on(args: argparse.Namespace) -> int:
     """Go on with a run, to its goal or to another one."""
     from stochq.commands.backends import backend
@@ -178,7 +168,7 @@ def go_on(args: argparse.Namespace) -> int:
     from stochq.folders import is_checkpoint
 
     folder, asked, n_jobs = Path(args.folder), _asked(args), jobs_for(args)
-    with _input_errors(), backend(args.backend, args.scheduler):
+    with input_errors(), backend(args.backend, args.scheduler):
         if is_checkpoint(folder):
             return _go_on_plain(folder, asked, n_jobs)
         if (folder / RUN_FILE).is_file():

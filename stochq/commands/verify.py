@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from stochq.commands.arguments import (
     UsageError,
     add_worker_options,
+    input_errors,
     jobs_for,
     output_path,
     shard_argument,
@@ -102,7 +103,7 @@ def verify_claims(args: argparse.Namespace, claims: Sequence[Claim]) -> int:
     selected = _select(args.claims, claims)
     if options.shard is not None:
         _check_shards(selected, options)
-    with backend(args.backend, args.scheduler):
+    with input_errors(), backend(args.backend, args.scheduler):
         out = output_path(args.out)
         if options.shard is None:
             return _check(selected, options, out)

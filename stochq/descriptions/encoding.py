@@ -168,8 +168,8 @@ class _Draft:
         of_time, other = FUNCTION_KINDS
         name = qualified_name(value)
         if id(value) in self.timed:
-            values = of_values(value, self.times)
-            return {"kind": of_time, "name": name, "values": values}
+            values, code = of_values(value, self.times), of_code(value)
+            return {"kind": of_time, "name": name, "values": values, "code": code}
         return {"kind": other, "name": name, "code": of_code(value)}
 
 

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping
-from functools import partial
+import sys
+import sysconfig
+from collections.abc import Callable, Iterator, Mapping
+from functools import cache, partial
+from pathlib import Path
 from types import CodeType, FunctionType, MethodType, ModuleType
 from typing import Any, TypeAlias
 
@@ -22,6 +25,10 @@ PROBES = 513
 
 #: What is written out already, by its address: its number and itself.
 Seen: TypeAlias = dict[int, tuple[int, Any]]
+
+#: What of a class is written out.
+MEMBERS = (FunctionType, np.ndarray, property, staticmethod, classmethod, tuple, list,
+           dict, set, frozenset)  # fmt: skip
 
 PLAIN = (type(None), bool, int, float, complex, str, bytes, type(Ellipsis))
 
@@ -52,8 +59,8 @@ def _value(function: Callable[[float], float], time: float) -> float:
 def of_code(function: Any) -> str:
     """Return the SHA-256 of what a function does, as far as its code tells.
 
-    The code itself, its constants, defaults, what it encloses, and the plain values and
-    functions of its own module that it names.
+    The code itself, its constants, defaults, what it encloses, and what it names: plain
+    values, objects with their state, and functions and classes that are not installed.
     """
     try:
         text = _text(function, {})
@@ -130,28 +137,90 @@ def _names(code: CodeType) -> set[str]:
 
 
 def _global_text(owner: FunctionType, value: Any, seen: Seen) -> str:
-    """Return a text for a global: code of other modules goes by its name."""
-    foreign = getattr(value, "__module__", None) != owner.__module__
-    if isinstance(value, ModuleType | type) or (callable(value) and foreign):
-        module = getattr(value, "__module__", "")
-        return f"{module}.{qualified_name(value)}"
+    """Return a text for a global: what is installed goes by its name."""
+    if isinstance(value, ModuleType):
+        return f"module {value.__name__}"
+    same = getattr(value, "__module__", None) == owner.__module__
+    if isinstance(value, type):
+        return _class_text(value, seen)
+    if isinstance(value, FunctionType) and not (same or _is_own(value)):
+        return f"{value.__module__}.{qualified_name(value)}"
     return _text(value, seen)
 
 
-def _object_text(value: Any, seen: Seen) -> str:
-    """Return a text for an object: its class, its state, and the code that is called.
+def _is_own(value: Any) -> bool:
+    """Tell whether a function or class is of the user's own making, not installed."""
+    name = getattr(value, "__module__", None) or ""
+    file = getattr(sys.modules.get(name), "__file__", None)
+    if name.partition(".")[0] == "stochq":  # its sources are part of a digest anyway
+        return False
+    if name == "__main__" or file is None:
+        return name == "__main__"
+    return not any(Path(file).is_relative_to(folder) for folder in _installed())
 
-    Addresses in memory never enter, nor does what only a class knows.
+
+@cache
+def _installed() -> frozenset[str]:
+    """Return the folders of Python and of what is installed."""
+    kinds = ("stdlib", "platstdlib", "purelib", "platlib")
+    return frozenset(sysconfig.get_paths()[kind] for kind in kinds)
+
+
+def _class_text(kind: type, seen: Seen) -> str:
+    """Return a text for a class: its code and what it holds, if it is not installed."""
+    name = f"{kind.__module__}.{kind.__qualname__}"
+    if not _is_own(kind):
+        return name
+    if id(kind) in seen:
+        return f"number {seen[id(kind)][0]}"
+    seen[id(kind)] = (len(seen), kind)
+    members = [
+        f"{key}={_member_text(member, seen)}"
+        for key, member in sorted(vars(kind).items())
+        if isinstance(member, (*PLAIN, *MEMBERS))
+        and key not in ("__doc__", "__module__", "__firstlineno__")
+    ]
+    bases = [_class_text(base, seen) for base in kind.__bases__]
+    return f"class({', '.join([name, *bases, *members])})"
+
+
+def _member_text(member: Any, seen: Seen) -> str:
+    """Return a text for what a class holds."""
+    if isinstance(member, property):
+        return _text((member.fget, member.fset), seen)
+    if isinstance(member, staticmethod | classmethod):
+        return _text(member.__func__, seen)
+    return _text(member, seen)
+
+
+def _object_text(value: Any, seen: Seen) -> str:
+    """Return a text for an object: its class, and its state as a copy would take it.
+
+    Addresses in memory never enter.
     """
-    name = f"{type(value).__module__}.{type(value).__qualname__}"
     if isinstance(value, MethodType):
         return f"method({_text((value.__func__, value.__self__), seen)})"
     if isinstance(value, partial):
         parts = (value.func, value.args, value.keywords)
         return f"partial({_text(parts, seen)})"
     wrapped = getattr(value, "py_func", None)  # numba's compiled functions
+    kind = _class_text(type(value), seen)
     if wrapped is not None:
-        return f"{name}({_text(wrapped, seen)})"
-    called = getattr(type(value), "__call__", None)  # noqa: B004
-    code: Any = called if isinstance(called, FunctionType) else qualified_name(value)
-    return f"{name}({_text((code, getattr(value, '__dict__', {})), seen)})"
+        return f"{kind}({_text(wrapped, seen)})"
+    if isinstance(value, type):
+        return _class_text(value, seen)
+    return f"{kind}({_state_text(value, seen)})"
+
+
+def _state_text(value: Any, seen: Seen) -> str:
+    """Return a text for the state of an object, __slots__ and all."""
+    try:
+        reduced = value.__reduce_ex__(4)
+    except (TypeError, AttributeError):  # it cannot be copied: what can be seen
+        return _text(getattr(value, "__dict__", qualified_name(value)), seen)
+    if isinstance(reduced, str):
+        return reduced
+    maker, *state = reduced
+    rest = [list(s) if isinstance(s, Iterator) else s for s in state]
+    called = [part if part is not type(value) else None for part in rest[:1]]
+    return f"{qualified_name(maker)}({_text((called, rest[1:]), seen)})"

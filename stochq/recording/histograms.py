@@ -57,6 +57,11 @@ class Bins:
         """Check everything but the names and times, which a run has."""
         if whole_number(self.n, "n", at_least=1) > MOST_BINS:
             raise ValueError(f"`n` must be at most {MOST_BINS}, but is {self.n}")
+        if self.times is not None:  # however it is written, it is the same request
+            asked = np.atleast_1d(as_array(self.times, "times of Bins"))
+            if asked.ndim == 1 and asked.dtype.kind in "iuf":
+                object.__setattr__(self, "times", tuple(asked.astype(float).tolist()))
+        object.__setattr__(self, "n", int(self.n))
         if self.limits is None:
             return
         ends = as_array(self.limits, "limits")
@@ -218,7 +223,8 @@ class Histogram:
         ValueError
             If q is not from 0 to 1.
         """
-        if isinstance(q, bool) or not isinstance(q, (int, float)) or not 0 <= q <= 1:
+        number = isinstance(q, (int, float, np.number)) and not isinstance(q, bool)
+        if not number or not 0 <= q <= 1:
             raise ValueError(f"`q` must be a number from 0 to 1, but is {q!r:.60}")
         cumulated = np.cumsum(self.counts, axis=1)
         return np.array([self._at(row, q) for row in cumulated], dtype=np.float64)
@@ -229,7 +235,9 @@ class Histogram:
         if not total:
             return np.nan
         # the rank of a value: q = 0 asks for the smallest one
-        rank = q * total
+        rank = float(q) * total
+        if abs(rank - round(rank)) < 1e-9 * total:  # .28 x 25 is above 7 by rounding
+            rank = float(round(rank))
         place = int(np.searchsorted(cumulated, max(rank, 0.5), side="left"))
         if place in (0, self.edges.size):
             return -np.inf if place == 0 else np.inf

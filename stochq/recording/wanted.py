@@ -101,6 +101,7 @@ def refuse_unfit(wanted: Wanted, scheme: Scheme) -> None:
         "keep_signals": wanted.signals,
         "functions": wanted.functions,
         "states": wanted.states,
+        "histograms": wanted.bins,
     }
     named = [name for name, value in asked.items() if value]
     if isinstance(scheme, Richardson) and named:
@@ -108,11 +109,12 @@ def refuse_unfit(wanted: Wanted, scheme: Scheme) -> None:
             f"`{named[0]}` must go with a scheme that has single trajectories, but "
             f"{scheme} extrapolates means; use Strang(dt=...)"
         )
-    if wanted.functions and not scheme.traits.paths:
-        raise SchemeMismatchError(
-            "`functions` must go with a scheme whose single trajectories mean "
-            f"something, but {scheme} only has means; use Strang(dt=...)"
-        )
+    for name, value in (("functions", wanted.functions), ("histograms", wanted.bins)):
+        if value and not scheme.traits.paths:
+            raise SchemeMismatchError(
+                f"`{name}` must go with a scheme whose single trajectories mean "
+                f"something, but {scheme} only has means; use Strang(dt=...)"
+            )
 
 
 def refuse_weights(wanted: Wanted) -> None:
@@ -123,7 +125,14 @@ def refuse_weights(wanted: Wanted) -> None:
     SchemeMismatchError
         If functions or states are wanted of a stratified ensemble.
     """
-    for name, asked in (("functions", wanted.functions), ("states", wanted.states)):
+    asked_for = {
+        "functions": wanted.functions,
+        "states": wanted.states,
+        "histograms": wanted.bins,
+        "keep_jumps": wanted.jumps,
+        "keep_signals": wanted.signals,
+    }
+    for name, asked in asked_for.items():
         if asked:
             raise SchemeMismatchError(
                 f"`{name}` must go with trajectories of equal weights, but "

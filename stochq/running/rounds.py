@@ -45,6 +45,8 @@ class Rounds:
         Largest minus smallest possible value of every row.
     fixed : ndarray of bool, shape (O, T)
         Where every trajectory has the same value.
+    least : int
+        Atoms before this one are run whatever the goal says: a checkpoint had them.
     progress : bool or None
         Show a bar; None: on a terminal only.
     """
@@ -53,6 +55,7 @@ class Rounds:
     span: Span
     ranges: Floats
     fixed: Any
+    least: int = 0
     progress: bool | None = None
 
     def targets(self, present: int) -> Iterator[int]:
@@ -97,14 +100,15 @@ def run_rounds(
     """
     end = time.monotonic() + (rounds.goal.max_time or np.inf)
     first = rounds.span.first
+    must = max(first + 1, min(rounds.least, rounds.span.stop))
 
     def stopped() -> bool:
-        """Tell whether to stop; a run that is out of time has its first atom yet."""
+        """Tell whether to stop; a run that is out of time has what it must have."""
         late = time.monotonic() >= end
-        return asked() or (late and not forest.missing(first, first + 1))
+        return asked() or (late and not forest.missing(first, must))
 
     workers = replace(workers, stopped=stopped)
-    present = max((stop for _, stop in forest.ranges()), default=first)
+    present = max([must, *(stop for _, stop in forest.ranges())])
     with _bar(forest, rounds) as bar:
         shown = _Shown(bar, rounds)
         for target in rounds.targets(present):

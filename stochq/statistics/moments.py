@@ -124,8 +124,11 @@ class Moments:
         seen, and infinite where nothing has fluctuated.
         """
         safe = np.where(self.m2 > 0, self.m2, 1.0)
-        kurtosis = self.m4 / safe / safe * self.count
-        doubt: Floats = np.sqrt(np.maximum(kurtosis - 1.0, 0.0) / self.count)
+        with np.errstate(over="ignore", invalid="ignore"):
+            excess = (self.m4 / safe / safe * self.count - 1.0) / self.count
+        # no kurtosis is below 1: fourth powers of what is very large or small are lost
+        lost = ~(excess >= -1e-9) | np.isinf(excess)
+        doubt: Floats = np.sqrt(np.where(lost, 1.0, excess).clip(0.0))
         return np.where(self.m2 > 0, doubt, np.inf)
 
     @property

@@ -19,12 +19,12 @@ from analytic import (
 from scipy import stats
 
 from stochq.bias import exact_step_bias
-from stochq.errors import ModelError
+from stochq.errors import FailureWarning, ModelError
 from stochq.maxima import MaxLaw
 from stochq.model import Dissipator, Model, WhiteNoise
 from stochq.references import Reference, correlation_equation, master_equation
 from stochq.schemes import EulerMaruyama, Heun, Strang
-from stochq.simulation import FailureWarning, simulate
+from stochq.simulation import simulate
 from stochq.states import Orbitals
 from stochq.unravelings import Jump
 from stochq.verdict import verify

@@ -17,10 +17,10 @@ from hypothesis import strategies as st
 
 from stochq.checkpoints.blockfile import Layout
 from stochq.checkpoints.folder import Checkpoint
+from stochq.errors import FailureWarning
 from stochq.folders import checkpoint_status, merge_checkpoints, resume
 from stochq.running.parallel import Workers, run_blocks
 from stochq.schemes.lanes import ATOM
-from stochq.simulation import FailureWarning
 
 SIZES = (63, 64, 130, 515, 1030)
 

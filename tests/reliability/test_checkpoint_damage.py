@@ -15,15 +15,9 @@ from bits import bits, different
 from checkpoint_runs import block_paths, plain, run
 
 import stochq
-from stochq.checkpoints.folder import (
-    CheckpointError,
-    CheckpointWarning,
-    _goal_check,
-    _name,
-    read_description,
-)
+from stochq.checkpoints.reading import file_name, goal_check, read_description
 from stochq.descriptions import Description, to_files
-from stochq.errors import DescriptionError
+from stochq.errors import CheckpointError, CheckpointWarning, DescriptionError
 from stochq.folders import checkpoint_status, merge_checkpoints, resume
 from stochq.storage.archive import ArchiveError, pack, unpack
 
@@ -282,7 +276,7 @@ def test_a_goal_that_makes_no_sense_gives_one_line(folder, goal):
             "max_time": None,
             "shard": None,
         } | goal
-    told = {"check": _goal_check(goal), "goal": goal}
+    told = {"check": goal_check(goal), "goal": goal}
     (folder / "goal.json").write_text(json.dumps(told))
     with pytest.raises(ValueError, match="must") as told:
         resume(folder)
@@ -339,7 +333,7 @@ def hostile(mark):
 def test_what_a_stranger_packs_is_neither_executed_nor_believed(folder, number):
     mark = folder.parent / "executed"
     content = list(hostile(mark))[number]
-    path = folder / _name(content, [(700, 764)])
+    path = folder / file_name(content, [(700, 764)])
     path.write_bytes(content)
     with pytest.warns(CheckpointWarning, match=path.name):
         found = run(NAME, N_TRAJ, checkpoint=folder)

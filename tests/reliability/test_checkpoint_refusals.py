@@ -24,12 +24,10 @@ from stochq import (
     simulate,
 )
 from stochq.checkpoints.blockfile import Layout
-from stochq.checkpoints.folder import (
-    Checkpoint,
-    CheckpointError,
-    read_description,
-)
+from stochq.checkpoints.folder import Checkpoint
+from stochq.checkpoints.reading import read_description
 from stochq.descriptions import Description, to_files
+from stochq.errors import CheckpointError
 from stochq.folders import checkpoint_status, merge_checkpoints, resume
 from stochq.running.interrupts import Interrupted
 

@@ -50,7 +50,7 @@ start = 0.0
 stop = 6.0
 n = 61
 [run]
-n_traj = 200000
+n_traj = 150000
 seed = 1
 """
 
@@ -265,6 +265,17 @@ def test_a_verification_goes_on_and_removes_only_what_is_its_own(capsys, tmp_pat
     assert "go on by the same verify command" in refused(capsys, "resume", tmp_path)
 
 
+def test_trajectories_of_another_verification_are_refused(capsys, tmp_path):
+    claim = small_claims()[0]
+    part = ["verify", "--out", tmp_path]
+    said(capsys, 0, [*part, "--shard", "1/2"], [claim])
+    cases = [replace(case, times=case.times[:4]) for case in claim.cases()]
+    out, err = said(capsys, 2, part, [replace(claim, cases=lambda: cases)])
+    assert out == ""
+    assert err.count("\n") == 1
+    assert "must hold the same run, but it differs: times" in err
+
+
 def test_a_plain_checkpoint_is_gone_on_with(capsys, tmp_path):
     folder, times = tmp_path / "plain", [0.0, 0.5, 1.0]
     simulate(DECAY, times, n_traj=100, seed=1, checkpoint=folder)
@@ -313,7 +324,7 @@ def test_a_damaged_folder_is_one_line(capsys, tmp_path, command, name, damage):
     assert blocks(folders[0]) == before
 
 
-@pytest.mark.filterwarnings("default::stochq.checkpoints.folder.CheckpointWarning")
+@pytest.mark.filterwarnings("default::stochq.errors.CheckpointWarning")
 def test_damaged_trajectories_are_run_again_with_one_line(capsys, tmp_path):
     file, out = written(tmp_path), tmp_path / "out"
     said(capsys, 0, ["run", file, "--out", out])
@@ -342,12 +353,12 @@ def test_failing_trajectories_exit_1(capsys, tmp_path):
 
 def test_every_backend_gives_the_same_bytes(capsys, tmp_path):
     found = []
-    for backend in ("threading", "loky", "multiprocessing"):
+    for backend in ("threading", "loky"):
         out = tmp_path / backend
         how = ["--backend", backend, "--n-jobs", "2", "--out", out]
         said(capsys, 0, ["run", written(tmp_path), *how])
         found.append(results(out))
-    assert found[0] == found[1] == found[2]
+    assert found[0] == found[1]
 
 
 def started(*arguments):
@@ -378,7 +389,7 @@ def test_signals_keep_the_run_and_say_how_to_go_on(tmp_path):
     printed, err = process.communicate()
     assert process.returncode == 130
     assert printed == ""
-    head, _, rest = err.partition(" of 200000 trajectories, ")
+    head, _, rest = err.partition(" of 150000 trajectories, ")
     assert head.startswith("stochq: interrupted after ")
     assert int(head.rpartition(" ")[2]) % 64 == 0
     assert rest == f"kept in {kept}; go on by: stochq resume {out}\n"

@@ -35,7 +35,7 @@ start = 0.0
 stop = 3.0
 n = 31
 [run]
-n_traj = 100000
+n_traj = 60000
 seed = 1
 """
 
@@ -109,26 +109,35 @@ def test_a_run_survives_the_death_of_a_worker_with_the_same_bytes(address, tmp_p
     assert results(tmp_path / "there") == results(tmp_path / "here")
 
 
+def run_apart(tmp_path, before, address):
+    """Run in a process of its own: clients that never were connected linger in one."""
+    code = f"import sys; {before}; from stochq.cli import main; sys.exit(main())"
+    how = ["--backend", "dask", "--scheduler", address, "--out", str(tmp_path / "o")]
+    done = subprocess.run(
+        [sys.executable, "-c", code, "run", written(tmp_path), *how],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.count("\n") == 1
+    assert not (tmp_path / "o").exists()
+    return done.stderr
+
+
 @pytest.mark.parametrize(
     ("address", "message"),
     [
         ("tcp://127.0.0.1:1", "Timed out trying to connect"),
         ("nonsense", "missing port number"),
-        ("ftp://x:1", "unknown address scheme"),
     ],
 )
-def test_a_scheduler_that_does_not_answer_is_one_line(
-    capsys, tmp_path, monkeypatch, address, message
-):
-    monkeypatch.setattr(backends, "CONNECT_SECONDS", 0.5)
-    how = ["--backend", "dask", "--scheduler", address]
-    assert main(["run", written(tmp_path), "--out", str(tmp_path / "o"), *how]) == 2
-    out, err = capsys.readouterr()
-    assert out == ""
+def test_a_scheduler_that_does_not_answer_is_one_line(tmp_path, address, message):
+    before = "from stochq.commands import backends; backends.CONNECT_SECONDS = 0.5"
+    err = run_apart(tmp_path, before, address)
     assert err.startswith("stochq: error: `--scheduler` must be the address of a dask")
     assert message in err
-    assert err.count("\n") == 1
-    assert not (tmp_path / "o").exists()
 
 
 def test_workers_must_be_there_and_run_the_same_code(capsys, tmp_path, monkeypatch):
@@ -159,18 +168,5 @@ def test_workers_must_be_there_and_run_the_same_code(capsys, tmp_path, monkeypat
 
 
 def test_without_the_package_the_extra_is_named(tmp_path):
-    code = (
-        "import sys; sys.modules['distributed'] = None; "
-        "from stochq.cli import main; sys.exit(main())"
-    )
-    how = ["--backend", "dask", "--scheduler", "127.0.0.1:8786"]
-    done = subprocess.run(
-        [sys.executable, "-c", code, "run", written(tmp_path), "--out", "x", *how],
-        capture_output=True,
-        text=True,
-        cwd=ROOT,
-        check=False,
-    )
-    assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr.count("\n") == 1
-    assert "install stochq[cluster]" in done.stderr
+    before = "sys.modules['distributed'] = None"
+    assert "install stochq[cluster]" in run_apart(tmp_path, before, "127.0.0.1:8786")

