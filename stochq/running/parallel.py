@@ -6,6 +6,7 @@ import signal
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any, Literal, NamedTuple
@@ -138,6 +139,27 @@ def _hint(source: Source, jobs: int, atoms: int, seconds: float) -> _Hint:
     return _Hint("threads", f"{jobs} threads: compiled kernels run side by side")
 
 
+def _leave_signals() -> None:
+    """Leave Ctrl-C to the parent, which lets its workers finish; SIGTERM ends them."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
+
+
+@contextmanager
+def _termination_held() -> Iterator[None]:
+    """Keep SIGTERM for later, in this thread and in the processes that it starts.
+
+    Pools end their workers by it. A forked worker that is slow to start still has its
+    parent's handler, or loses the signal, and its pool would wait for it forever.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def _parallel(
     tasks: Iterable[Any], n_jobs: int | None, hint: Literal["threads", "processes"]
 ) -> Iterator[Statistics]:
@@ -145,16 +167,17 @@ def _parallel(
     backend, _ = get_active_backend(prefer=hint)
     how: dict[str, Any] = {"n_jobs": n_jobs, "prefer": hint}
     if "Loky" in type(backend).__name__ or "Multiprocessing" in type(backend).__name__:
-        # Ctrl-C is for the parent, which lets its workers finish; and arrays that are
-        # mapped from files are read-only, for which kernels would be compiled again
-        how |= {"initializer": signal.signal, "max_nbytes": None}
-        how["initargs"] = (signal.SIGINT, signal.SIG_IGN)
+        # arrays that are mapped from files are read-only, for which kernels would be
+        # compiled again
+        how |= {"initializer": _leave_signals, "max_nbytes": None}
     if backend.supports_return_generator:
         yield from Parallel(return_as="generator", **how)(tasks)
         return
     several = 4 * joblib.effective_n_jobs(n_jobs)
     tasks = iter(tasks)
-    with Parallel(**how) as pool:
+    with ExitStack() as stack:
+        with _termination_held():
+            pool = stack.enter_context(Parallel(**how))
         while some := list(islice(tasks, several)):
             yield from pool(some)
 

@@ -434,8 +434,8 @@ WRONG = {
     "time endless": ({"max_time": np.inf}, "`max_time` must be a finite number"),
     "time bool": ({"max_time": True}, "`max_time` must be a finite number of seconds"),
     "time words": ({"max_time": "1 h"}, "`max_time` must be .* but is '1 h'"),
-    "one": ({"n_traj": 1}, "`n_traj` must be an integer >= 2, but is 1"),
-    "n bool": ({"n_traj": True}, "`n_traj` must be an integer >= 2, but is True"),
+    "one": ({"n_traj": 1}, "`n_traj` must be >= 2, but is 1"),
+    "n bool": ({"n_traj": True}, "`n_traj` must be an integer, but is True"),
     "n beside": ({"n_traj": 1.5, "tolerance": 0.1}, "`n_traj` must be an integer"),
 }
 

@@ -2,73 +2,27 @@
 
 from functools import cache
 
-import joblib
 import numpy as np
 import pytest
-from analytic import LOWER, SX, SZ, dephased_pair
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from kinds import RUNS, run
 
-from stochq.model import Dissipator, Model, WhiteNoise
 from stochq.recording.runs import Run
-from stochq.schemes import Heun, Strang
+from stochq.running import parallel
 from stochq.schemes.lanes import ATOM
-from stochq.simulation import simulate
 from stochq.statistics.blocks import Block, blocks
 from stochq.statistics.forest import Forest
 from stochq.statistics.moments import BATCHES, Moments, batch_size, pairwise_means
 from stochq.statistics.summary import Statistics
-from stochq.unravelings import Heterodyne, Homodyne, Jump, Kicks, Projections
 
-TIMES = [0, 0.4, 1]
 SIZES = (2, 63, 64, 65, 200, 515, 1030)
 
-HYBRID = Model(
-    hamiltonian=SX,
-    noise=WhiteNoise([SX, SZ], covariance=[[0.3, 0.1], [0.1, 0.2]], name="field"),
-    dissipators=Dissipator(LOWER, 0.7, name="decay"),
-    initial=np.array([[0.6, 0.1j], [-0.1j, 0.4]]),
-    observables={"x": SX, "z": SZ},
-)
-NOISY = Model(
-    hamiltonian=SZ,
-    noise=WhiteNoise([SX, SZ], rate=0.4, name="field"),
-    initial=[0.6, 0.8],
-    observables={"x": SX, "z": SZ},
-)
-FERMIONS = dephased_pair().model
 
-RUNS = {
-    "hybrid": (HYBRID, {"scheme": Strang(0.2)}),
-    "explicit": (NOISY, {"scheme": Heun(0.1)}),
-    "fermions": (FERMIONS, {"scheme": Strang(0.2)}),
-    "kicks": (FERMIONS, {"unraveling": {"first": Kicks(), "second": Kicks()}}),
-    "projections": (
-        FERMIONS,
-        {"unraveling": {"first": Projections(), "second": Projections()}},
-    ),
-    "measured": (
-        FERMIONS,
-        {
-            "unraveling": {"first": Jump(), "second": Homodyne(phase=0.3)},
-            "scheme": Strang(0.2),
-        },
-    ),
-    "default": (NOISY, {}),
-    "monitored": (
-        HYBRID,
-        {"scheme": Strang(0.2), "unraveling": {"decay": Homodyne(phase=0.3)}},
-    ),
-    "conditioned": (
-        HYBRID,
-        {"scheme": Strang(0.2), "unraveling": {"decay": Heterodyne(efficiency=0.4)}},
-    ),
-}
-
-
-def run(name, n_traj, seed, **how):
-    model, choice = RUNS[name]
-    return simulate(model, TIMES, n_traj=n_traj, seed=seed, **choice, **how)
+@pytest.fixture(autouse=True)
+def _workers_for_short_runs(monkeypatch):
+    """Otherwise one worker would do all of it."""
+    monkeypatch.setattr(parallel, "SHORT_SECONDS", 0.0)
 
 
 def fingerprint(ensemble):
@@ -102,14 +56,6 @@ def test_jobs_and_batches_change_no_bit(name, n_traj, seed, n_jobs, batch):
         n_traj = 65
     again = run(name, n_traj, seed, n_jobs=n_jobs, batch=batch)
     assert fingerprint(again) == plain(name, n_traj, seed)
-
-
-@pytest.mark.parametrize("backend", ["threading", "loky"])
-@pytest.mark.parametrize("name", ["hybrid", "kicks"])
-def test_backends_change_no_bit(backend, name):
-    with joblib.parallel_config(backend=backend, n_jobs=2):
-        again = run(name, 515, 1, n_jobs=2, batch=2)
-    assert fingerprint(again) == plain(name, 515, 1)
 
 
 @pytest.mark.parametrize("name", sorted(set(RUNS) - {"default"}))
