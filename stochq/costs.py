@@ -15,6 +15,7 @@ from stochq.extras import as_extras
 from stochq.functions import Function
 from stochq.model import Model
 from stochq.recording.histograms import Bins
+from stochq.recording.runs import Run
 from stochq.resources import in_words, memory_left, needs_of
 from stochq.running.parallel import checked_jobs
 from stochq.running.stopping import Goal, Tolerances, as_goal, looks
@@ -113,8 +114,8 @@ def _duration(seconds: float) -> str:
     return f"{seconds:.2g} s"
 
 
-def _timed(source: Source) -> tuple[Moments, float]:
-    """Return moments of a pilot, and the seconds of one trajectory, compiled."""
+def _timed(source: Source) -> tuple[Run, float]:
+    """Return a pilot, and the seconds of one trajectory, compiled."""
     with np.errstate(**DIVERGENCE):
         source.run(0, 1)  # compiles what is not compiled yet
         spent, best, atoms = 0.0, np.inf, PILOT_ATOMS
@@ -126,7 +127,7 @@ def _timed(source: Source) -> tuple[Moments, float]:
             best = min(best, seconds / (atoms * ATOM))
             spent += seconds
             if spent > 0.2 * PILOT_SECONDS or seconds * 2 > PILOT_SECONDS:
-                return Moments.of(run.values), best
+                return run, best
 
 
 def _needed(moments: Moments, goal: Goal, setting: Setting) -> int:
@@ -202,7 +203,9 @@ def plan(
     goal = as_goal(n_traj, tolerance, max_time, names)
     jobs = joblib.effective_n_jobs(checked_jobs(n_jobs))
     setting = setting_of(model, times, seed, unraveling, extras, scheme, goal)
-    moments, each = _timed(setting.source())
+    pilot, each = _timed(setting.source())
+    moments = Moments.of(pilot.values)
+    recorded = pilot.kept.time.size / moments.count if pilot.kept else 0.0
     counts = {"n_traj": goal.n_traj}
     if goal.tolerance is not None:
         counts["tolerance"] = _needed(moments, goal, setting)
@@ -212,7 +215,7 @@ def plan(
     known = {name: count for name, count in counts.items() if count is not None}
     reason = min(known, key=lambda name: known[name])
     count = known[reason]
-    needs = needs_of(setting, count, jobs)
+    needs = needs_of(setting, count, jobs, recorded)
     return Cost(
         n_traj=count,
         stopped_by=reason,

@@ -23,6 +23,9 @@ TASK = 2**23
 #: Copies of an array that exist at one time: old, new, and what is on its way.
 COPIES = 3
 
+#: Bytes of a jump that is kept: its trajectory, time and operator.
+JUMP_BYTES = 20
+
 #: Trees that a forest has at most, one for each power of two of its atoms.
 TREES = 40
 
@@ -51,7 +54,7 @@ class Needs:
         return self.results + self.tasks + self.single
 
 
-def needs_of(setting: Setting, n_traj: int, jobs: int) -> Needs:
+def needs_of(setting: Setting, n_traj: int, jobs: int, recorded: float = 0.0) -> Needs:
     """Return what a run takes.
 
     Parameters
@@ -62,6 +65,8 @@ def needs_of(setting: Setting, n_traj: int, jobs: int) -> Needs:
         Trajectories, or a guess.
     jobs : int
         Workers that run at the same time.
+    recorded : float, default 0
+        Jumps that are kept of a trajectory, on average; nobody knows before a pilot.
     """
     dynamics, wanted = setting.dynamics, setting.wanted
     points = len(setting.names) * setting.times.size
@@ -75,13 +80,13 @@ def needs_of(setting: Setting, n_traj: int, jobs: int) -> Needs:
     atom = ATOM * (16 * initial.dim * initial.columns + 8 * points + 12 * wanted.jumps)
     signals = 8 * len(dynamics.monitors) * setting.times.size if wanted.signals else 0
     counts = 8 * len(dynamics.jumps) if wanted.jumps else 0
+    each = signals + counts + JUMP_BYTES * recorded
     halvings = np.log2(max(2.0, n_traj / BATCHES))
     return Needs(
         results=COPIES * batches + TREES * tree + whole,
         tasks=COPIES * jobs * max(atom, min(TASK, atom * (n_traj // ATOM + 1))),
-        single=COPIES * (signals + counts) * n_traj,
-        disk=int(batches * (1 + halvings / 2) + TREES * tree)
-        + (signals + counts) * n_traj,
+        single=int(COPIES * each * n_traj),
+        disk=int(batches * (1 + halvings / 2) + TREES * tree) + int(each * n_traj),
     )
 
 
