@@ -243,7 +243,7 @@ ARGUMENTS = {
     "times empty": ({"times": []}, "`times` must have shape"),
     "times matrix": ({"times": [[0, 1]]}, "`times` must have shape"),
     "times words": ({"times": "now"}, "`times` must be an array of numbers"),
-    "one trajectory": ({"n_traj": 1}, "`n_traj` must be an integer >= 2"),
+    "one trajectory": ({"n_traj": 1}, "`n_traj` must be >= 2"),
     "half a trajectory": ({"n_traj": 2.5}, "`n_traj` must be an integer"),
     "seed negative": ({"seed": -1}, "`seed` must be >= 0"),
     "seed float": ({"seed": 1.0}, "`seed` must be an integer"),
