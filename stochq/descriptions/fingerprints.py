@@ -178,8 +178,8 @@ def _class_text(kind: type, seen: Seen) -> str:
         f"{key}={_member_text(member, seen)}"
         for key, member in sorted(vars(kind).items())
         if isinstance(member, (*PLAIN, *MEMBERS))
-        and key not in ("__doc__", "__module__", "__firstlineno__")
-    ]
+        and (not key.startswith("__") or isinstance(member, FunctionType))
+    ]  # Python keeps notes of its own under __names__
     bases = [_class_text(base, seen) for base in kind.__bases__]
     return f"class({', '.join([name, *bases, *members])})"
 
