@@ -34,7 +34,7 @@ from stochq.running.rounds import Reason, Rounds, run_rounds
 from stochq.running.shards import Span, span_of
 from stochq.running.stopping import Goal
 from stochq.schemes.lanes import ATOM
-from stochq.setting import Setting
+from stochq.setting import ENDLESS, Setting
 from stochq.statistics.forest import Forest
 from stochq.statistics.summary import Statistics
 from stochq.strata import collect_strata, strata_of
@@ -193,26 +193,18 @@ def _present(found: Found, span: Span, how: How, goal: Goal) -> Forest:
         whole = min(whole, goal.n_traj // ATOM)
         last = goal.n_traj if whole < span.stop and not goal.tolerance else None
     forest = found.upto(last)
-    ranges = forest.ranges()
-    others = [
-        (place, place + 1)
-        for place, count in found.rests
-        if not span.first <= place < span.stop
-        or (goal.n_traj is not None and place * ATOM + count > goal.n_traj)
-    ]
-    ranges = sorted([*ranges, *others])
-    inside = not ranges or (ranges[0][0] >= span.first and ranges[-1][1] <= whole)
-    if inside and not others:
+    held = [(first * ATOM, stop * ATOM) for first, stop in forest.ranges()]
+    held += [(place * ATOM, place * ATOM + count) for place, count in found.rests]
+    first, end = span.first * ATOM, min(span.stop * ATOM, goal.n_traj or ENDLESS)
+    if all(first <= begin and stop <= end for begin, stop in held):
         return forest
-    there = f"trajectories {ranges[0][0] * ATOM} ... {ranges[-1][1] * ATOM - 1}"
+    least, most = min(begin for begin, _ in held), max(stop for _, stop in held)
     cure = "give every shard a folder of its own"
     if span.shard is None:
-        cure = (
-            f"ask for at least n_traj = {ranges[-1][1] * ATOM}, or use another folder"
-        )
+        cure = f"ask for at least n_traj = {most}, or use another folder"
     raise CheckpointError(
-        f"{how.folder} must hold no more than what is asked for, but holds {there}; "
-        f"{cure}"
+        f"{how.folder} must hold no more than what is asked for, but holds "
+        f"trajectories {least} ... {most - 1}; {cure}"
     )
 
 

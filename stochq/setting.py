@@ -37,6 +37,7 @@ from stochq.streams import Purpose, stream_key
 from stochq.unravelings import Choice
 
 __all__ = [
+    "ENDLESS",
     "Setting",
     "setting_of",
     "setting_of_folder",

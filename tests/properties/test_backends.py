@@ -12,6 +12,7 @@ import joblib
 import numpy as np
 import pytest
 from bits import bits, different, digest
+from cloudpickle import register_pickle_by_value
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from kinds import HYBRID, RUNS, TIMES, run
@@ -20,6 +21,10 @@ from stochq import Bins
 from stochq.running import parallel
 from stochq.schemes import Strang
 from stochq.simulation import simulate
+
+#: Workers cannot import the tests: their functions are sent as they are.
+for module in ("kinds", __name__):
+    register_pickle_by_value(sys.modules[module])
 
 BACKENDS = (None, "threading", "loky", "multiprocessing", "sequential")
 N = 515

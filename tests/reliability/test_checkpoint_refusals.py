@@ -127,18 +127,21 @@ def test_another_python_and_another_machine_are_not_refused(made, tmp_path):
 def test_fewer_than_there_are_is_refused_and_the_goal_stays(tmp_path):
     folder = tmp_path / "run"
     run("explicit", 1030, checkpoint=folder)
-    with pytest.raises(CheckpointError, match="at least n_traj = 1024"):
+    with pytest.raises(CheckpointError, match="at least n_traj = 1030"):
         run("explicit", 500, checkpoint=folder)
-    with pytest.raises(CheckpointError, match="at least n_traj = 1024"):
+    with pytest.raises(CheckpointError, match="at least n_traj = 1030"):
         resume(folder, n_traj=500)
     assert different(bits(resume(folder)), plain("explicit", 1030)) == []
 
 
-def test_a_tolerance_looks_at_full_atoms_only(tmp_path):
+def test_a_tolerance_drops_nothing_that_was_there(tmp_path):
     run("explicit", 400, checkpoint=tmp_path / "run")
     found = run("explicit", 400, tolerance=1.0, checkpoint=tmp_path / "run")
-    assert (found.n_traj, found.stopped_by) == (384, "tolerance")
-    assert different(bits(found), plain("explicit", 384)) == []
+    assert (found.n_traj, found.stopped_by) == (400, "n_traj")
+    assert different(bits(found), plain("explicit", 400)) == []
+    found = run("explicit", None, tolerance=1.0, checkpoint=tmp_path / "run")
+    assert (found.n_traj, found.stopped_by) == (448, "tolerance")
+    assert different(bits(found), plain("explicit", 448)) == []
 
 
 @pytest.mark.parametrize("n_traj", [100, 1000])
@@ -147,7 +150,7 @@ def test_shards_do_not_share_a_folder(tmp_path, n_traj):
     for k, folder in enumerate(parts, 1):
         run("explicit", n_traj, checkpoint=folder, shard=(k, 2))
     for k, folder in enumerate(parts, 1):
-        with pytest.raises(CheckpointError, match="a folder of its own"):
+        with pytest.raises(CheckpointError, match=f"as shard {k} of 2"):
             run("explicit", n_traj, checkpoint=folder, shard=(3 - k, 2))
         with pytest.raises(CheckpointError, match=f"is shard {k} of 2; merge"):
             resume(folder, n_traj=2 * n_traj)
@@ -264,9 +267,10 @@ def full_disk(tmp_path_factory):
 def test_a_full_disk_stops_nothing_and_is_told_once(full_disk):
     off, told, safe, drafts, later, at_last = full_disk["full"]
     assert off == later == drafts == []
-    assert len(told) == 1
     assert told[0].startswith("CheckpointWarning: cannot write to")
     assert "File too large" in told[0]
+    (end,) = told[1:]
+    assert "does not hold all of the ensemble" in end
     assert (safe, at_last) == (2, 3000)
 
 

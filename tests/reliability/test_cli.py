@@ -77,7 +77,10 @@ def one_line(capsys):
         (["merge", ".", ".", "--out", "x"], "neither it nor trajectories has a run"),
         (["merge", "a", "b"], "required: --out"),
         (["verify", "--seed"], "--seed: expected one argument"),
-        (["verify", "--n-jobs", "0"], "`--n-jobs` must be an integer >= 1, but is 0"),
+        (
+            ["verify", "--n-jobs", "0"],
+            "`--n-jobs` must be an integer >= 1, or -1",
+        ),
         (["verify", "--n-jobs", "two"], "`--n-jobs` must be an integer >= 1"),
         (["verify", "--profile", "slow"], "`--profile` must be quick or full"),
         (["verify", "--out", "/proc/x"], "`--out` must be a folder that can be writ"),

@@ -134,14 +134,14 @@ def test_another_run_is_refused_with_what_differs(capsys, tmp_path):
         ("stop = 2.0", "stop = 3.0", "times"),
         ('"dissipators"', '"dissipators"\nepsilon = 0.3', "model"),
         ("[verify]", '[unraveling]\ncoupling = "UnitaryNoise"\n[verify]', "unravel"),
-        ("n_traj = 1000", "n_traj = 500", "ask for at least n_traj = 960"),
+        ("n_traj = 1000", "n_traj = 500", "ask for at least n_traj = 1000"),
     ):
         other = written(tmp_path, SMALL.replace(old, new), "other.toml")
         err = refused(capsys, "run", other, "--out", out)
         assert message in err
         assert "use another folder" in err
         assert results(out) == before
-    assert "at least n_traj = 960" in refused(capsys, "extend", out, "--n-traj", "500")
+    assert "at least n_traj = 1000" in refused(capsys, "extend", out, "--n-traj", "500")
     said(capsys, 0, ["resume", out])  # it has not forgotten that it wants 1000
     assert results(out) == before
     assert said(capsys, 0, ["run", written(tmp_path), "--out", out])
@@ -228,6 +228,7 @@ def small_claims(**changes):
     return small
 
 
+@pytest.mark.slow
 def test_shards_of_a_verification_are_merged_to_the_same_tables(capsys, tmp_path):
     command = ["verify", "--seed", "3", "--out"]
     code = main([*command, str(tmp_path / "whole")], small_claims())

@@ -478,8 +478,9 @@ def test_mean_states_need_no_single_trajectories():
 
 
 def test_weighted_trajectories_are_refused():
-    refuse_weights(Wanted(jumps=3))
-    for wanted in (Wanted(functions=(("P", Purity()),)), Wanted(states=(0,))):
+    refuse_weights(Wanted())
+    purity = (("P", Purity()),)
+    for wanted in (Wanted(functions=purity), Wanted(states=(0,)), Wanted(jumps=3)):
         with pytest.raises(SchemeMismatchError, match="equal weights"):
             refuse_weights(wanted)
 
