@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -101,13 +102,13 @@ class Setting:
         """Names of the rows: observables, then functions."""
         return (*self.model.observables, *self.extras.functions)
 
-    @property
+    @cached_property
     def ranges(self) -> Floats:
         """Largest minus smallest possible value of every row, NaN if unknown."""
         ends = [self.limits.get(name, (np.nan, np.nan)) for name in self.names]
         return np.array([high - low for low, high in ends])
 
-    @property
+    @cached_property
     def fixed(self) -> Any:
         """Where every trajectory must have the same value, shape (O, T)."""
         mask = deterministic(self.dynamics, self.times.size, self.scheme.traits.unitary)
