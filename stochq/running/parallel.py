@@ -219,10 +219,11 @@ def run_blocks(
             yield pilot, part
             first += 1
     left = stop - first
-    largest = workers.batch or _largest(source, left, jobs, seconds)
-    pieces = _pieces(source, first, stop, largest)
     hint = _hint(source, jobs, left, seconds * left)
     workers.told.append(hint.reason)
+    shared = jobs if hint.kind else 1
+    largest = workers.batch or _largest(source, left, shared, seconds)
+    pieces = _pieces(source, first, stop, largest)
     if hint.kind is None:
         for block in pieces:
             if workers.stopped():
