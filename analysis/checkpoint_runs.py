@@ -131,6 +131,6 @@ def setting(name: str, seed: int = 1) -> Setting:
     keys = ("functions", "histograms", "states", "keep_jumps")
     asked = [choice.get(key) for key in keys]
     signals = choice.get("keep_signals", False)
-    extras = as_extras(model.observables, *asked, signals, False)
+    extras = as_extras(model, *asked, signals, False)
     unraveling, scheme = choice.get("unraveling"), choice["scheme"]
     return setting_of(model, TIMES, seed, unraveling, extras, scheme, Goal())

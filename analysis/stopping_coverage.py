@@ -113,9 +113,7 @@ class Case:
 
     def setting(self, seed: int) -> Setting:
         """Return the run of one seed, made ready."""
-        extras = as_extras(
-            self.model.observables, self.functions, None, None, None, False, False
-        )
+        extras = as_extras(self.model, self.functions, None, None, None, False, False)
         goal = as_goal(None, self.tolerance, None, self.names)
         return setting_of(self.model, TIMES, seed, None, extras, None, goal)
 

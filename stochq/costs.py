@@ -191,7 +191,7 @@ def plan(
         As `simulate` does.
     """
     extras = as_extras(
-        model.observables if isinstance(model, Model) else {},
+        model,
         functions,
         histograms,
         states,
@@ -199,7 +199,7 @@ def plan(
         keep_signals,
         False,
     )
-    names = [*getattr(model, "observables", {}), *extras.functions]
+    names = [*model.observables, *extras.functions]
     goal = as_goal(n_traj, tolerance, max_time, names)
     jobs = joblib.effective_n_jobs(checked_jobs(n_jobs))
     setting = setting_of(model, times, seed, unraveling, extras, scheme, goal)

@@ -20,6 +20,7 @@ from stochq.functions import (
     as_functions,
 )
 from stochq.lowering import Dynamics
+from stochq.model import Model
 from stochq.recording.histograms import Bins, as_time_indices, resolved
 from stochq.recording.mean_state import check_room
 from stochq.recording.wanted import Wanted, refuse_weights
@@ -120,7 +121,7 @@ def _at(states: bool | tuple[float, ...], times: Floats) -> tuple[int, ...]:
 
 
 def as_extras(
-    observables: Mapping[str, Any],
+    model: Any,
     functions: Any,
     histograms: Any,
     states: Any,
@@ -128,13 +129,15 @@ def as_extras(
     keep_signals: Any,
     stratified: Any,
 ) -> Extras:
-    """Return what is asked for, checked as far as it can be without the model.
+    """Return what is asked for, checked as far as it can be before lowering.
 
     Raises
     ------
     ModelError, ValueError
-        If an argument is not what it must be.
+        If an argument is not what it must be, the model included.
     """
+    if not isinstance(model, Model):
+        raise ModelError(f"`model` must be a Model, but is {type(model).__name__}")
     for name, value in (("keep_signals", keep_signals), ("stratified", stratified)):
         if not isinstance(value, (bool, np.bool_)):
             raise ValueError(f"`{name}` must be True or False, but is {value!r:.60}")
@@ -145,7 +148,7 @@ def as_extras(
                 f"`keep_jumps` must be at most {MOST_KEPT}, but is {keep_jumps}"
             )
     return Extras(
-        functions=dict(as_functions(functions, observables)),
+        functions=dict(as_functions(functions, model.observables)),
         histograms=_listed(histograms),
         states=_as_states(states),
         keep_jumps=int(keep_jumps or 0),

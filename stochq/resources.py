@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from stochq.errors import ResourceError
+from stochq.running.parallel import TASK_BYTES
 from stochq.schemes.lanes import ATOM
 from stochq.setting import Setting
 from stochq.statistics.comoments import COVARIANCE_POINTS
@@ -16,9 +17,6 @@ from stochq.statistics.moments import BATCHES
 from stochq.storage.disk import size_of
 
 __all__ = ["Needs", "in_words", "memory_left", "needs_of", "refuse_what_does_not_fit"]
-
-#: Bytes of amplitudes and results that a task may hold, if it is more than one atom.
-TASK = 2**23
 
 #: Copies of an array that exist at one time: old, new, and what is on its way.
 COPIES = 3
@@ -84,7 +82,7 @@ def needs_of(setting: Setting, n_traj: int, jobs: int, recorded: float = 0.0) ->
     halvings = np.log2(max(2.0, n_traj / BATCHES))
     return Needs(
         results=COPIES * batches + TREES * tree + whole,
-        tasks=COPIES * jobs * max(atom, min(TASK, atom * (n_traj // ATOM + 1))),
+        tasks=COPIES * jobs * max(atom, min(TASK_BYTES, atom * (n_traj // ATOM + 1))),
         single=int(COPIES * each * n_traj),
         disk=int(batches * (1 + halvings / 2) + TREES * tree) + int(each * n_traj),
     )

@@ -22,7 +22,6 @@ from stochq.errors import (
     CheckpointError,
     CheckpointWarning,
     DescriptionError,
-    ModelError,
 )
 from stochq.extras import EXTRA_CLASSES, Extras, Limits
 from stochq.functions import limits_of
@@ -30,6 +29,7 @@ from stochq.lowering import Dynamics, lower
 from stochq.model import Model
 from stochq.recording.wanted import Wanted
 from stochq.replay import checked_scheme
+from stochq.running.shards import ENDLESS as ENDLESS_ATOMS
 from stochq.running.stopping import FLOOR, Goal
 from stochq.schemes import Scheme
 from stochq.schemes.lanes import ATOM
@@ -55,7 +55,7 @@ NOMINAL, PILOT = 100_000, 1_000
 OUTGROWN = 0.7
 
 #: A number of trajectories that no run reaches.
-ENDLESS = 2**60
+ENDLESS = ATOM * ENDLESS_ATOMS
 
 
 @dataclass(frozen=True, eq=False)
@@ -152,8 +152,6 @@ def setting_of(
     ModelError, SchemeMismatchError, ValueError
         If something does not fit.
     """
-    if not isinstance(model, Model):
-        raise ModelError(f"`model` must be a Model, but is {type(model).__name__}")
     stream_key(seed, Purpose.NOISE)  # checks the seed
     grid = as_times(times)
     dynamics = lower(model, unraveling)

@@ -156,7 +156,7 @@ def simulate(
         On Ctrl-C or SIGTERM, after running tasks are done and kept.
     """
     extras = as_extras(
-        model.observables if isinstance(model, Model) else {},
+        model,
         functions,
         histograms,
         states,
@@ -164,7 +164,7 @@ def simulate(
         keep_signals,
         stratified,
     )
-    names = [*getattr(model, "observables", {}), *extras.functions]
+    names = [*model.observables, *extras.functions]
     goal = as_goal(n_traj, tolerance, max_time, names)
     if batch is not None:
         batch = whole_number(batch, "batch", at_least=1)

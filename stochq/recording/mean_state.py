@@ -17,7 +17,7 @@ from stochq.errors import ModelError
 from stochq.recording.frames import Frame
 from stochq.recording.state_sums import StateSum
 
-__all__ = ["MeanState", "check_room", "halves_of"]
+__all__ = ["MeanState", "check_room"]
 
 #: Bytes that a mean state may take in the model's whole basis.
 MOST_BYTES = 2**31
@@ -165,19 +165,6 @@ class MeanState:
             f"MeanState({self.times.size} times, dimension {self.matrix.shape[-1]}, "
             f"n_traj={self.n_traj})"
         )
-
-
-def halves_of(atoms: list[StateSum]) -> tuple[StateSum, StateSum]:
-    """Return the sums over atoms of even and of odd number, added up in their order."""
-    halves = []
-    for parity in (0, 1):
-        total = StateSum(
-            np.zeros_like(atoms[0].total), np.zeros_like(atoms[0].squares), 0
-        )
-        for atom in atoms[parity::2]:
-            total = total.merge(atom)
-        halves.append(total)
-    return halves[0], halves[1]
 
 
 def check_room(dim: int, n_times: int) -> None:

@@ -26,7 +26,7 @@ from stochq.statistics.forest import Forest
 from stochq.statistics.moments import DIVERGENCE, batch_size
 from stochq.statistics.summary import Statistics
 
-__all__ = ["Workers", "checked_jobs", "collect", "run_blocks"]
+__all__ = ["TASK_BYTES", "Workers", "checked_jobs", "collect", "run_blocks"]
 
 #: Bytes of amplitudes and of results that one task may hold.
 TASK_BYTES = 2**23

@@ -16,7 +16,7 @@ from stochq.statistics.blocks import Block
 from stochq.statistics.comoments import merged_comoments, tree_of_comoments
 from stochq.statistics.moments import Moments, pairwise_means
 
-__all__ = ["Statistics"]
+__all__ = ["Statistics", "halves_of"]
 
 
 @dataclass(frozen=True)
@@ -88,7 +88,7 @@ class Statistics:
             residual=run.residual,
             signals=run.signals,
             kept=run.kept,
-            states=_halves(run.states, block.first) if run.states else None,
+            states=halves_of(run.states, block.first) if run.states else None,
             counts=run.counts,
             failures=run.failures,
             failed=run.failed,
@@ -151,13 +151,15 @@ def _added(
     return one[0].merge(other[0]), one[1].merge(other[1])
 
 
-def _halves(atoms: Sequence[StateSum], first: int) -> tuple[StateSum, StateSum]:
+def halves_of(atoms: Sequence[StateSum], first: int) -> tuple[StateSum, StateSum]:
     """Return sums over the atoms of even and of odd number, pairs first."""
     halves = []
     for parity in (0, 1):
         sums = list(atoms[(parity - first) % 2 :: 2])
         while len(sums) > 1:
-            sums = [a.merge(b) for a, b in zip(sums[0::2], sums[1::2], strict=True)]
+            rest = sums[len(sums) // 2 * 2 :]  # none in a block
+            pairs = zip(sums[0::2], sums[1::2], strict=False)
+            sums = [*(one.merge(other) for one, other in pairs), *rest]
         halves.append(sums[0] if sums else _nothing(atoms[0]))
     return halves[0], halves[1]
 

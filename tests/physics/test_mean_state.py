@@ -27,10 +27,11 @@ from stochq import (
 )
 from stochq.atoms import plan_of
 from stochq.recording.frames import Frame
-from stochq.recording.mean_state import MeanState, check_room, halves_of
+from stochq.recording.mean_state import MeanState, check_room
 from stochq.recording.wanted import Wanted
 from stochq.schemes.lanes import ATOM
 from stochq.spaces import hopping_chain, site_number
+from stochq.statistics.summary import halves_of
 
 SAMPLES = 400
 TIMES = np.array([0.0, 1.0, 2.5])
@@ -57,7 +58,7 @@ def run_of(model, n_traj, *, scheme, unraveling=None, times=TIMES, seed=11):
 def mean_of(model, n_traj, *, times=TIMES, **how) -> tuple[MeanState, np.ndarray]:
     """Return the mean state, and the means of observables (O, T)."""
     run, frame = run_of(model, n_traj, times=times, **how)
-    state = MeanState.of(frame, times, *halves_of(list(run.states)))
+    state = MeanState.of(frame, times, *halves_of(run.states, 0))
     return state, run.values.mean(axis=-1)
 
 

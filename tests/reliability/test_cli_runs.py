@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from outputs import results
 
 from stochq import Dissipator, Model, simulate
 from stochq.cli import main
@@ -82,16 +83,6 @@ def refused(capsys, *arguments):
     assert err.count("\n") == 1
     assert err.startswith("stochq: error: ")
     return err
-
-
-def results(out):
-    """Return the bytes of all results of a run; time and workers may differ."""
-    files = {path.name: path.read_bytes() for path in out.iterdir() if path.is_file()}
-    provenance = json.loads(files.pop("provenance.json"))
-    del provenance["wall_seconds"]
-    provenance.pop("workers", None)
-    assert len(files) == 6
-    return files | {"provenance": provenance}
 
 
 def blocks(folder):

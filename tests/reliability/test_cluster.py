@@ -1,6 +1,5 @@
 """A real cluster of two processes: the same bits, also where one of them is killed."""
 
-import json
 import os
 import shutil
 import signal
@@ -13,6 +12,7 @@ from pathlib import Path
 import joblib
 import numpy as np
 import pytest
+from outputs import results
 
 from stochq import Strang, simulate
 from stochq.cli import main
@@ -52,16 +52,6 @@ def written(tmp_path):
     path = tmp_path / "run.toml"
     path.write_text(RUN)
     return str(path)
-
-
-def results(out):
-    """Return the bytes of all results of a run; time and workers may differ."""
-    files = {path.name: path.read_bytes() for path in out.iterdir() if path.is_file()}
-    provenance = json.loads(files.pop("provenance.json"))
-    del provenance["wall_seconds"]
-    provenance.pop("workers", None)
-    assert len(files) == 6
-    return files | {"provenance": provenance}
 
 
 def test_python_runs_on_a_cluster_with_the_same_bits(address):
