@@ -194,7 +194,7 @@ def plain_setting():
     from stochq.running.stopping import Goal
     from stochq.setting import setting_of
 
-    extras = as_extras(HYBRID.observables, None, None, None, None, False, False)
+    extras = as_extras(HYBRID, None, None, None, None, False, False)
     return setting_of(HYBRID, TIMES, 1, None, extras, Strang(0.2), Goal())
 
 
