@@ -77,15 +77,15 @@ def _select(names: Sequence[str], claims: Sequence[Claim]) -> list[Claim]:
     return [claim for claim in claims if claim.id in chosen]
 
 
-def _save(results: Sequence[Result], out: Path) -> None:
-    """Write the verdicts so far, and the table and figure of the latest claim."""
+def _save(results: Sequence[Result], new: Sequence[Result], out: Path) -> None:
+    """Write the verdicts so far, and the tables and figures of new results."""
     from stochq.files import VERDICT_DIGITS, write_figure, write_json, write_table
     from stochq.plots import plot_claim
     from stochq.tables import claim_frame, verdict_records, verdict_table
 
-    latest = results[-1]
-    write_table(out / f"{latest.claim.id}.csv", claim_frame(latest))
-    write_figure(out / f"{latest.claim.id}.png", plot_claim(latest))
+    for result in new:
+        write_table(out / f"{result.claim.id}.csv", claim_frame(result))
+        write_figure(out / f"{result.claim.id}.png", plot_claim(result))
     write_table(out / "verdicts.csv", verdict_table(results), VERDICT_DIGITS)
     write_json(out / "verdicts.json", verdict_records(results))
 
@@ -135,7 +135,12 @@ def _bar(claims: Sequence[Claim]) -> Iterator[Claim]:
 
 def _check(claims: Sequence[Claim], options: _Options, out: Path) -> int:
     """Check claims one by one, and write each as it is finished."""
-    from stochq.claims import FAMILY_ALPHA, check_claim, count_readings
+    from stochq.claims import (
+        FAMILY_ALPHA,
+        check_claim,
+        count_readings,
+        judge_together,
+    )
     from stochq.execute import TRAJECTORIES
     from stochq.running.interrupts import Terminated
     from stochq.tables import format_table
@@ -152,11 +157,18 @@ def _check(claims: Sequence[Claim], options: _Options, out: Path) -> int:
                 alpha=alpha,
                 folder=out / TRAJECTORIES,
             )
-            _save([*results, result], out)
+            _save([*results, result], [result], out)
             results.append(result)
     except (KeyboardInterrupt, Terminated) as error:
         judged = ", ".join(result.claim.id for result in results) or "nothing"
         raise _stopped(error, f"judged in {out}: {judged}") from None
+    # the level of each single verdict is only known when all of them are
+    together = judge_together(results)
+    changed = [
+        new for new, old in zip(together, results, strict=True) if new is not old
+    ]
+    _save(together, changed, out)
+    results = together
     _remove(claims, options, out / TRAJECTORIES)
     recorded = sum(result.as_recorded for result in results)
     print(format_table(results))
