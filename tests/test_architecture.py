@@ -40,7 +40,7 @@ LAYERS = [
     {"folders"},
     {"maxima"},
     {"advisor", "mlmc", "orders", "problems", "scores", "verdict"},
-    {"claims"},
+    {"claims", "frames", "testing"},
     {"captions", "documents", "execute", "files", "plots", "runfile", "tables"},
     {"commands"},
     {"cli"},
