@@ -129,7 +129,7 @@ def plot_running_mean(
     point = (rows[o, 0], columns[0, t])
     mean, half_width = confidence_sequence(ensemble.batches[:, *point], alpha=alpha)
     n = np.arange(1, mean.size + 1) * ensemble.statistics.size
-    known = np.isfinite(half_width)
+    known = np.isfinite(half_width) & ~ensemble.deterministic[point]
     drawn = known if known.any() else np.ones_like(known)
     if known.any():
         low, high = (mean[known] + side * half_width[known] for side in (-1, 1))

@@ -198,11 +198,12 @@ def plot_p_values(
 def _p_values(p_values: Any) -> Floats:
     """Return sorted p-values, once they are known to be some."""
     p = np.atleast_1d(np.asarray(p_values, dtype=np.float64))
-    if p.ndim != 1 or not p.size or not ((p >= 0) & (p <= 1)).all():
+    if p.ndim != 1 or not p.size:
         raise ValueError(
-            "`p_values` must be numbers from 0 to 1 of shape (n,), n >= 1, but "
-            f"{f'have shape {p.shape}' if p.ndim != 1 or not p.size else 'are not'}"
+            f"`p_values` must have shape (n,) with n >= 1, but have shape {p.shape}"
         )
+    if not ((p >= 0) & (p <= 1)).all():
+        raise ValueError("`p_values` must be numbers from 0 to 1, but some are not")
     return np.sort(p)
 
 

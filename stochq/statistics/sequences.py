@@ -116,11 +116,12 @@ def confidence_sequence(
 def _checked(values: Floats, alpha: float, narrowest: float) -> Floats:
     """Return the values, once all arguments are known to be in range."""
     array = np.asarray(values, dtype=np.float64)
-    if array.ndim != 1 or not array.size or not np.isfinite(array).all():
+    if array.ndim != 1 or not array.size:
         raise ValueError(
-            "`values` must be finite numbers of shape (n,), n >= 1, but "
-            f"{'are not finite' if array.ndim == 1 else f'have shape {array.shape}'}"
+            f"`values` must have shape (n,) with n >= 1, but have shape {array.shape}"
         )
+    if not np.isfinite(array).all():
+        raise ValueError("`values` must be finite numbers, but some are not")
     if not 0 < alpha < 1:
         raise ValueError(f"`alpha` must be between 0 and 1, but is {alpha}")
     if not 1 <= narrowest < np.inf:
