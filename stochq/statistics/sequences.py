@@ -72,7 +72,8 @@ def confidence_sequence(
     values : ndarray, shape (n,)
         Independent values of one law, in their order. The band begins where their
         participation ratio, (sum d^2)^2 / sum d^4 for deviations d, reaches 10: before
-        that, rare large values may be missing from the spread.
+        that, rare large values may be missing from the spread. Of heavy-tailed numbers
+        means over many should be given: the law must be nearly normal by then.
     alpha : float, default 0.05
         Probability that the band misses the mean at any n.
     narrowest : float, default 128

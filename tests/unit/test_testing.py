@@ -103,7 +103,7 @@ def test_the_verdict_comes_back():
 
 
 def test_false_alarms_are_as_rare_as_stated():
-    """At alpha = 0.2 a right model fails at one of five seeds, a mutant at nearly all."""
+    """At alpha = 0.2 a right model fails at one of five seeds; a mutant at most."""
     mutant = decaying_qubit(1.4 * 0.7).reference(TIMES)
     failed = {"right": 0, "mutant": 0}
     for seed in range(15):
