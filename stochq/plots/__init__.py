@@ -4,6 +4,7 @@ Figures are made without pyplot: nothing opens a window and nothing is kept open
 fits into one panel is drawn on axes that the caller passes in.
 """
 
+from stochq.plots.budgets import plot_budget
 from stochq.plots.findings import plot_claim, plot_finding, plot_findings
 from stochq.plots.orders import plot_convergence, plot_errors, plot_orders
 from stochq.plots.sampling import (
@@ -11,7 +12,7 @@ from stochq.plots.sampling import (
     plot_running_mean,
     plot_sampling_error,
 )
-from stochq.plots.verdicts import plot_budget, plot_p_values, plot_z_map
+from stochq.plots.verdicts import plot_p_values, plot_z_map
 
 __all__ = [
     "plot_budget",

@@ -82,7 +82,7 @@ def plot_error_convergence(frame: pd.DataFrame, axes: Axes) -> None:
         axes.plot(n, error, "o-", color=color, ms=ms, mfc="white", lw=0.5)
         axes.lines[-1].set_label(typeset(name))
     axes.set(xscale="log", yscale="log", xlabel="number of trajectories n")
-    axes.set_ylabel("rms error of the mean / sd of one trajectory")
+    axes.set_ylabel("rms error / sd of one trajectory")
     axes.legend(fontsize=9.5, frameon=False)
 
 
