@@ -15,6 +15,7 @@ import numpy as np
 
 from stochq.captions import probability
 from stochq.claims import Finding, Limit, Reading, Result
+from stochq.frames import point_frame
 from stochq.verdict import Verdict
 
 if TYPE_CHECKING:
@@ -109,8 +110,7 @@ def verdict_table(results: Sequence[Result]) -> pd.DataFrame:
 def claim_frame(result: Result) -> pd.DataFrame:
     """Return every compared point of a claim, one row each.
 
-    Columns: case, reading, says, observable, time, mean, sd, mcse_mean, reference,
-    step_bias, error, z, where z = (mean - step_bias - reference) / error.
+    Columns: case, reading, says, and those of `point_frame`.
     """
     import pandas as pd
 
@@ -130,28 +130,15 @@ def _reading_frame(
     finding: Finding, reading: Reading, verdict: Verdict
 ) -> pd.DataFrame:
     """Return the compared points of one reading."""
-    import pandas as pd
-
-    ensemble, reference = finding.ensemble, reading.reference
-    rows = [ensemble.names.index(name) for name in reference.names]
-    gaps = np.abs(ensemble.times[:, None] - reference.times)
-    pick = np.ix_(rows, gaps.argmin(axis=0))
-    return pd.DataFrame(
-        {
-            "case": finding.case.label,
-            "reading": reading.label,
-            "says": reading.says,
-            "observable": np.repeat(reference.names, reference.times.size),
-            "time": np.tile(reference.times, len(reference.names)),
-            "mean": ensemble.mean[pick].ravel(),
-            "sd": ensemble.spread()[pick].ravel(),
-            "mcse_mean": ensemble.mcse[pick].ravel(),
-            "reference": reference.values.ravel(),
-            "step_bias": verdict.step_bias.ravel(),
-            "error": verdict.error.ravel(),
-            "z": verdict.z.ravel(),
-        }
-    )
+    words = {
+        "case": finding.case.label,
+        "reading": reading.label,
+        "says": reading.says,
+    }
+    frame = point_frame(finding.ensemble, reading.reference, verdict)
+    for place, name in enumerate(("case", "reading", "says")):
+        frame.insert(place, name, words[name])
+    return frame
 
 
 def _line(cells: Sequence[str]) -> str:

@@ -40,7 +40,7 @@ LAYERS = [
     {"folders"},
     {"evidence"},
     {"advisor", "mlmc", "orders", "problems", "verdict"},
-    {"claims"},
+    {"claims", "frames", "testing"},
     {"captions", "documents", "execute", "files", "plots", "runfile", "tables"},
     {"commands"},
     {"cli"},
