@@ -41,7 +41,8 @@ LAYERS = [
     {"maxima"},
     {"advisor", "mlmc", "orders", "problems", "scores", "verdict"},
     {"claims"},
-    {"captions", "documents", "execute", "files", "plots", "runfile", "tables"},
+    {"captions", "documents", "execute", "files", "formulas", "plots", "runfile"}
+    | {"catalog", "report", "tables"},
     {"commands"},
     {"cli"},
     {"__main__"},
