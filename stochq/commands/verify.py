@@ -15,8 +15,8 @@ from stochq.commands.arguments import (
     input_errors,
     jobs_for,
     output_path,
+    select_claims,
     shard_argument,
-    unknown_name,
     whole_argument,
 )
 
@@ -61,22 +61,6 @@ def _profile(text: str) -> Profile:
     raise UsageError(f"`--profile` must be quick or full, but is {text:.40}")
 
 
-def _select(names: Sequence[str], claims: Sequence[Claim]) -> list[Claim]:
-    """Return the claims that ids and document numbers stand for, in their own order."""
-    by_id = {claim.id.upper(): {claim.id} for claim in claims}
-    groups = dict(by_id)
-    for claim in claims:
-        groups.setdefault(claim.document, set()).add(claim.id)
-    chosen: set[str] = set()
-    for name in names or groups:
-        key = name.zfill(3) if name.isdigit() else name.upper()
-        if key not in groups:
-            what = "a claim must be an id or a document"
-            raise unknown_name(what, name, groups)
-        chosen |= groups[key]
-    return [claim for claim in claims if claim.id in chosen]
-
-
 def _save(results: Sequence[Result], out: Path) -> None:
     """Write the verdicts so far, and the table and figure of the latest claim."""
     from stochq.files import VERDICT_DIGITS, write_figure, write_json, write_table
@@ -100,7 +84,7 @@ def verify_claims(args: argparse.Namespace, claims: Sequence[Claim]) -> int:
         jobs_for(args),
         shard_argument(args.shard),
     )
-    selected = _select(args.claims, claims)
+    selected = select_claims(args.claims, claims)
     if options.shard is not None:
         _check_shards(selected, options)
     with input_errors(), backend(args.backend, args.scheduler):
