@@ -27,6 +27,7 @@ from stochq.commands.claims import (
 )
 from stochq.commands.converge import add_converge_options, converge
 from stochq.commands.folders import add_merge_options, add_status_options, merge, status
+from stochq.commands.report import add_report_options, report
 from stochq.commands.runs import (
     add_extend_options,
     add_resume_options,
@@ -80,6 +81,7 @@ def _parser() -> argparse.ArgumentParser:
         "list": ("list documents and claims", add_list_options),
         "show": ("say all that is recorded of claims", add_show_options),
         "verify": ("check claims by trajectories", add_verify_options),
+        "report": ("write a page about checked claims", add_report_options),
         "run": ("execute a run file", add_run_options),
         "resume": ("go on with a run to its goal", add_resume_options),
         "extend": ("go on with a run to another goal", add_extend_options),
@@ -104,7 +106,7 @@ def _dispatch(argv: Sequence[str] | None, claims: Sequence[Claim] | None) -> int
     args = _parser().parse_args(argv)
     _loaded()
     alone = {"run": run, "resume": go_on, "extend": go_on, "merge": merge}
-    alone["status"] = status
+    alone |= {"status": status, "report": report}
     if args.command in alone:
         return alone[args.command](args)
     if claims is None:

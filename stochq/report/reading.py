@@ -1,0 +1,83 @@
+"""What ``stochq verify`` left in a folder, read and checked before anything is made."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, NoReturn
+
+from stochq.report.schema import check_verdicts
+
+__all__ = ["VERDICTS", "read_figure", "read_verdicts"]
+
+VERDICTS = "verdicts.json"
+
+PNG = b"\x89PNG\r\n\x1a\n"
+
+
+def read_verdicts(folder: Path) -> dict[str, Any]:
+    """Return the content of ``verdicts.json``.
+
+    Raises
+    ------
+    ValueError
+        If there is none, or it is not what the schema describes.
+    """
+    path = folder / VERDICTS
+    if not path.is_file():
+        raise ValueError(
+            f"{folder} must be the --out folder of stochq verify, but has no {VERDICTS}"
+        )
+    try:
+        record = _parsed(path)
+        check_verdicts(record)
+    except ValueError as error:
+        raise ValueError(
+            f"{path} must be what stochq verify writes, but is not: {error}; "
+            f"write it anew by `stochq verify --out {folder}`"
+        ) from error
+    return record
+
+
+def _parsed(path: Path) -> dict[str, Any]:
+    """Return the content of a JSON file."""
+    try:
+        record: dict[str, Any] = json.loads(
+            path.read_text(encoding="utf-8"), parse_constant=_refuse
+        )
+    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise ValueError(f"not JSON ({error})") from error
+    return record
+
+
+def _refuse(constant: str) -> NoReturn:
+    """Refuse what strict JSON does not know."""
+    raise ValueError(f"{constant} is no number of strict JSON")
+
+
+def read_figure(folder: Path, claim: str, command: str) -> bytes:
+    """Return the figure of a claim, a PNG image.
+
+    Parameters
+    ----------
+    folder : Path
+        Where it is.
+    claim : str
+        Whose it is.
+    command : str
+        What writes it, if it is not there.
+
+    Raises
+    ------
+    ValueError
+        If it is missing or no such image.
+    """
+    path = folder / f"{claim}.png"
+    data = path.read_bytes() if path.is_file() else b""
+    if not data.startswith(PNG):
+        wrong = "is not one" if data else "is missing"
+        raise ValueError(
+            f"{path} must be the figure of {claim}, a PNG image, but {wrong}; "
+            f"write it anew by `{command} --out {folder}`"
+        )
+    return data
