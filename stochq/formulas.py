@@ -51,18 +51,21 @@ _TOKEN = re.compile(
 )
 
 #: What no word of a sentence contains.
-_FORMULA_SIGN = re.compile(rf"[=⟨⟩\[\]{{}}†→*/|Α-Ωα-ω]|{_SCRIPT}|\b({'|'.join(FUNCTIONS)})\b")
+_FORMULA_SIGN = re.compile(rf"[=×⟨⟩\[\]{{}}†→*/|Α-Ωα-ω]|{_SCRIPT}|\b({'|'.join(FUNCTIONS)})\b")
 
 #: Punctuation around a formula that belongs to the sentence.
 _AROUND = re.compile(r"([\s'\"“”,;:.]*)(.*?)([\s'\"“”,;:.]*)", re.DOTALL)
 
 #: Signs that LaTeX knows by other names, in mathematics and in text.
 LATEX_SIGNS = {
+    "\N{NARROW NO-BREAK SPACE}": r"\,",
     "⟨": r"\langle ",
     "⟩": r"\rangle ",
     "→": r"\to ",
     "∞": r"\infty ",
     "−": "-",
+    "×": r"\times ",
+    "ħ": r"\hbar ",
     "~": r"\sim ",
     "{": r"\{",
     "}": r"\}",
@@ -72,6 +75,8 @@ LATEX_SIGNS = {
     "ε": r"\varepsilon ",
 }
 LATEX_TEXT = {
+    "\N{NARROW NO-BREAK SPACE}": r"\,",
+    "–": "--",
     "\\": r"\textbackslash{}",
     "~": r"\textasciitilde{}",
     "^": r"\textasciicircum{}",
@@ -84,7 +89,7 @@ LATEX_TEXT = {
     **{sign: rf"\{sign}" for sign in "#%&$_{}"},
     **{
         sign: rf"\ensuremath{{{LATEX_SIGNS[sign].strip()}}}"
-        for sign in ("⟨", "⟩", "→", "−", "∞", *GREEK.values())
+        for sign in ("⟨", "⟩", "→", "−", "∞", "×", "ħ", *GREEK.values())
     },
 }
 

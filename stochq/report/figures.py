@@ -12,6 +12,11 @@ from stochq.report.reading import read_figure
 __all__ = ["Picture", "claim_pictures", "run_pictures"]
 
 
+#: Size of a figure on the page relative to its own pixels (its letters have 11 points
+#: at 150 dots per inch).
+LETTERS = 0.55
+
+
 class Picture(NamedTuple):
     """A picture of the page.
 
@@ -28,6 +33,11 @@ class Picture(NamedTuple):
     title: str
     text: str
     data: bytes
+
+    @property
+    def width(self) -> int:
+        """Pixels of CSS at which its letters are as large as those of the page."""
+        return round(LETTERS * int.from_bytes(self.data[16:20], "big"))
 
     @property
     def address(self) -> str:

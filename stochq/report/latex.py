@@ -22,7 +22,7 @@ HEADING = (
 )
 
 #: Widths are those of a page in one column; statements are wrapped.
-COLUMNS = r"l>{\raggedright\arraybackslash}p{0.34\linewidth}llrrlr"
+COLUMNS = r"l>{\raggedright\arraybackslash}p{0.3\linewidth}llrrlr"
 
 
 def verdicts_latex(record: Mapping[str, Any]) -> str:
@@ -37,7 +37,7 @@ def verdicts_latex(record: Mapping[str, Any]) -> str:
     lines = [
         r"% \usepackage{array,booktabs} in the preamble",
         f"% {run['command']}",
-        f"% {run['date']}, stochq {run['versions']['stochq']}",
+        f"% {run['date']}, sources {run['versions']['code']}",
         rf"\begin{{tabular}}{{@{{}}{COLUMNS}@{{}}}}",
         r"\toprule",
         _row(HEADING),

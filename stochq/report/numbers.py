@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-__all__ = ["chance", "count", "deviation", "number", "percent"]
+import math
+
+__all__ = ["chance", "count", "deviation", "estimate", "number", "percent"]
 
 #: Stands for a number that is not known, and between digits.
 UNKNOWN, THIN = "–", "\N{NARROW NO-BREAK SPACE}"
@@ -39,6 +41,16 @@ def percent(fraction: float | None, digits: int = 2) -> str:
     """Return a fraction of 1 as "2.4 %"."""
     text = number(None if fraction is None else 100 * fraction, digits)
     return text if text == UNKNOWN else f"{text}{THIN}%"
+
+
+def estimate(fraction: float | None, error: float | None) -> str:
+    """Return "+0.4 ± 1.7 %", with as many decimals as the error has."""
+    if fraction is None or error is None:
+        return UNKNOWN
+    power = math.floor(math.log10(100 * error)) if error else -3
+    decimals = min(max(1 - power, 0), 6)
+    text = f"{100 * fraction:+.{decimals}f} ± {100 * error:.{decimals}f}"
+    return f"{_minus(text)}{THIN}%"
 
 
 def chance(p: float | None) -> str:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Callable, Mapping
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, StrictUndefined
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from stochq.formulas import formula_html, sentence_html
 from stochq.report import numbers
@@ -32,6 +33,16 @@ def _formula(text: str) -> Markup:
     return Markup(formula_html(text))
 
 
+def _with_powers(words: Callable[..., str]) -> Callable[..., Markup]:
+    """Return a function that sets the powers in what another one returns."""
+
+    def in_html(*arguments: Any) -> Markup:
+        text = str(escape(words(*arguments)))
+        return Markup(re.sub(r"\^\{(.*?)\}", r"<sup>\1</sup>", text))
+
+    return in_html
+
+
 def _capital(text: str) -> str:
     """Return a text that begins as a sentence does."""
     return text[:1].upper() + text[1:]
@@ -46,12 +57,14 @@ def _environment() -> Environment:
         sentence=_sentence,
         formula=_formula,
         capital=_capital,
-        number=numbers.number,
         count=numbers.count,
-        percent=numbers.percent,
-        chance=numbers.chance,
+        number=_with_powers(numbers.number),
+        percent=_with_powers(numbers.percent),
+        chance=_with_powers(numbers.chance),
     )
-    environment.globals.update(deviation=numbers.deviation)
+    environment.globals.update(
+        deviation=_with_powers(numbers.deviation), estimate=numbers.estimate
+    )
     return environment
 
 
