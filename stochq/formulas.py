@@ -1,8 +1,8 @@
 """Formulas written as plain text, set as physics in HTML and in LaTeX.
 
-"<x^2> -> 2 D t" is what claims, labels and names of observables look like. In a sentence
-the formulas are found first: neighboring words that are all symbols, with at least one
-among them that cannot be a word.
+"<x^2> -> 2 D t" is what claims, labels and names of observables look like. In a
+sentence the formulas are found first: neighboring words that are all symbols, with at
+least one among them that cannot be a word.
 """
 
 from __future__ import annotations
@@ -11,7 +11,13 @@ import re
 from collections.abc import Callable
 from html import escape
 
-__all__ = ["formula_html", "formula_latex", "sentence_html", "sentence_latex", "symbols"]
+__all__ = [
+    "formula_html",
+    "formula_latex",
+    "sentence_html",
+    "sentence_latex",
+    "symbols",
+]
 
 GREEK = {
     "Delta": "Δ",
@@ -51,7 +57,12 @@ _TOKEN = re.compile(
 )
 
 #: What no word of a sentence contains.
-_FORMULA_SIGN = re.compile(rf"[=×⟨⟩\[\]{{}}†→*/|Α-Ωα-ω]|{_SCRIPT}|\b({'|'.join(FUNCTIONS)})\b")
+_FORMULA_SIGN = re.compile(
+    rf"[=×⟨⟩\[\]{{}}†→*/|Α-Ωα-ω]|{_SCRIPT}|\b({'|'.join(FUNCTIONS)})\b"
+)
+
+#: Two scripts of LaTeX on the same side, which needs something between them.
+_TWICE = re.compile(r"(([_^])\{(?:[^{}]|\{[^{}]*\})*\})(?=\2)")
 
 #: Punctuation around a formula that belongs to the sentence.
 _AROUND = re.compile(r"([\s'\"“”,;:.]*)(.*?)([\s'\"“”,;:.]*)", re.DOTALL)
@@ -69,6 +80,8 @@ LATEX_SIGNS = {
     "~": r"\sim ",
     "{": r"\{",
     "}": r"\}",
+    "_": r"\_",
+    "^": r"\wedge ",
     "\\": r"\backslash ",
     **{sign: rf"\{sign}" for sign in "#%&$"},
     **{letter: rf"\{name} " for name, letter in GREEK.items() if name != "eps"},
@@ -192,7 +205,8 @@ def _prose_latex(text: str) -> str:
 
 def _latex(text: str) -> str:
     """Return the LaTeX of what `symbols` made, without dollar signs."""
-    return " ".join(_TOKEN.sub(_latex_token, text).split())
+    result = _TWICE.sub(r"\1{}", _TOKEN.sub(_latex_token, text))
+    return " ".join(result.split())
 
 
 def _latex_token(match: re.Match[str]) -> str:

@@ -51,8 +51,8 @@ def claim_pictures(
     """Return the pictures of one claim; the command writes those that are missing."""
     labels = ", ".join(case["label"] for case in claim["cases"])
     curves = Picture(
-        "Means of trajectories on the curves that they are compared with; below, what is "
-        "left between the two, in standard errors.",
+        "Means of trajectories on the curves that they are compared with; below, what "
+        "is left between the two, in standard errors.",
         f"{claim['id']}, found: {claim['found']}. Cases: {labels}.",
         read_figure(folder, claim["id"], command),
     )

@@ -61,5 +61,5 @@ def chance(p: float | None) -> str:
 
 
 def deviation(max_z: float | None, p: float | None) -> str:
-    """Return a deviation in standard errors; where p is 0, a missing one is infinite."""
+    """Return a deviation in standard errors; a missing one is infinite if p is 0."""
     return "∞" if max_z is None and p == 0 else number(max_z)

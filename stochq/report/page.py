@@ -1,4 +1,4 @@
-"""The report as one page of HTML: the template beside this file, filled with numbers."""
+"""The report as a page of HTML: the template beside this file, filled with numbers."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from markupsafe import Markup, escape
 from stochq.formulas import formula_html, sentence_html
 from stochq.report import numbers
 from stochq.report.figures import claim_pictures, run_pictures
+from stochq.verdict import BIAS_WORDS
 
 __all__ = ["report_html"]
 
@@ -83,6 +84,7 @@ def report_html(folder: Path, record: Mapping[str, Any]) -> str:
     return template.render(
         run=run,
         claims=claims,
+        bias_words=BIAS_WORDS,
         style=Markup(_resource("style.css")),
         pictures={c["id"]: claim_pictures(folder, c, run["command"]) for c in claims},
         run_pictures=run_pictures(folder, record),

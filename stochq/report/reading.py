@@ -12,7 +12,8 @@ __all__ = ["VERDICTS", "read_figure", "read_verdicts"]
 
 VERDICTS = "verdicts.json"
 
-PNG = b"\x89PNG\r\n\x1a\n"
+#: How every PNG image begins and, if it is complete, ends.
+PNG, PNG_END = b"\x89PNG\r\n\x1a\n", b"IEND\xaeB`\x82"
 
 
 def read_verdicts(folder: Path) -> dict[str, Any]:
@@ -73,9 +74,10 @@ def read_figure(folder: Path, claim: str, command: str) -> bytes:
         If it is missing or no such image.
     """
     path = folder / f"{claim}.png"
-    data = path.read_bytes() if path.is_file() else b""
-    if not data.startswith(PNG):
-        wrong = "is not one" if data else "is missing"
+    there = path.is_file()
+    data = path.read_bytes() if there else b""
+    if not (data.startswith(PNG) and data.endswith(PNG_END)):
+        wrong = "is not one" if there else "is missing"
         raise ValueError(
             f"{path} must be the figure of {claim}, a PNG image, but {wrong}; "
             f"write it anew by `{command} --out {folder}`"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Literal
 
@@ -31,7 +31,9 @@ __all__ = ["run_record", "verdicts_record"]
 LEVEL_METHOD: Literal["Bonferroni", "Holm"] = "Bonferroni"
 
 
-def run_record(selected: Sequence[Claim], profile: Profile, seed: int) -> dict[str, Any]:
+def run_record(
+    selected: Sequence[Claim], profile: Profile, seed: int
+) -> dict[str, Any]:
     """Return what a run was asked for, and what it depends on.
 
     Parameters
@@ -61,7 +63,9 @@ def run_record(selected: Sequence[Claim], profile: Profile, seed: int) -> dict[s
     }
 
 
-def verdicts_record(run: dict[str, Any], results: Sequence[Result]) -> dict[str, Any]:
+def verdicts_record(
+    run: Mapping[str, Any], results: Sequence[Result]
+) -> dict[str, Any]:
     """Return the run and one nested record per claim, as the schema describes it.
 
     Parameters
@@ -75,7 +79,7 @@ def verdicts_record(run: dict[str, Any], results: Sequence[Result]) -> dict[str,
     return {"schema": SCHEMA_ID, "run": run, "claims": claims}
 
 
-def _claim_record(result: Result, run: dict[str, Any]) -> dict[str, Any]:
+def _claim_record(result: Result, run: Mapping[str, Any]) -> dict[str, Any]:
     """Return a claim: what it says, what was found, and every verdict of every case."""
     claim = result.claim
     return {

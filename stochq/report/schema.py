@@ -77,7 +77,9 @@ def _faults(value: Any, schema: Schema, place: str) -> Iterator[str]:
             yield from _faults(item, schema["items"], f"{place}[{number}]")
 
 
-def _member_faults(value: Mapping[str, Any], schema: Schema, place: str) -> Iterator[str]:
+def _member_faults(
+    value: Mapping[str, Any], schema: Schema, place: str
+) -> Iterator[str]:
     """Yield what is wrong with the members of an object."""
     known, others = schema.get("properties", {}), schema["additionalProperties"]
     where = "" if place == "it" else f"{place}."
