@@ -12,15 +12,17 @@ import numpy as np
 from stochq.arrays import Floats
 from stochq.ensemble import Ensemble
 from stochq.errors import ModelError
+from stochq.evidence.biases import KnownBias
+from stochq.evidence.points import compare
 from stochq.orders.sampling import error_band
 from stochq.references import Reference
-from stochq.scores import compare
 from stochq.verdict import Verdict
 
 if TYPE_CHECKING:
     import pandas as pd
 
 __all__ = [
+    "POINT_COLUMNS",
     "Deviations",
     "budget_frame",
     "deviations",
@@ -39,6 +41,23 @@ PARTS = {
     "bias_error": "bias_error",
     "reference_error": "reference_error",
 }
+
+
+#: Columns of `point_frame`.
+POINT_COLUMNS = (
+    "observable",
+    "time",
+    "mean",
+    "sd",
+    "mcse_mean",
+    "reference",
+    "reference_error",
+    "scale",
+    "step_bias",
+    "bias_error",
+    "error",
+    "z",
+)
 
 
 class Matched(NamedTuple):
@@ -77,7 +96,9 @@ def matched(ensemble: Ensemble, reference: Reference) -> Matched:
         )
     nothing = np.zeros_like(ensemble.mean)
     with np.errstate(invalid="ignore", over="ignore"):
-        points = compare(ensemble, reference, nothing, nothing)
+        points = compare(
+            ensemble, reference, KnownBias(nothing, nothing, nothing, "unknown")
+        )
     rows = [ensemble.names.index(name) for name in reference.names]
     columns = np.abs(ensemble.times[:, None] - reference.times).argmin(axis=0)
     return Matched(np.ix_(rows, columns), points.scale[:: reference.times.size])
@@ -141,8 +162,8 @@ def point_frame(
     DataFrame
         observable, time, mean, sd, mcse_mean, reference, reference_error, scale,
         step_bias, bias_error, error, z, where z is about (mean - step_bias - reference)
-        / error (see `Verdict.z`), `scale` is the size of the observable, and `bias_error` what is not known
-        of the step bias (NaN if nothing is).
+        / error (see `Verdict.z`), `scale` is the size of the observable, and
+        `bias_error` what is not known of the step bias (NaN if nothing is).
     """
     import pandas as pd
 

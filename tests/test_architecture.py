@@ -41,7 +41,8 @@ LAYERS = [
     {"evidence"},
     {"advisor", "mlmc", "orders", "problems", "verdict"},
     {"claims", "frames", "testing"},
-    {"captions", "documents", "execute", "files", "plots", "runfile", "tables"},
+    {"captions", "documents", "execute", "files", "formulas", "plots", "runfile"}
+    | {"catalog", "report", "tables"},
     {"commands"},
     {"cli"},
     {"__main__"},
