@@ -79,9 +79,9 @@ class Verdict:
     critical_z : float
         Deviation at which p = alpha.
     z : ndarray, shape (O, T)
-        Signed deviation of every compared point beyond what is allowed for, as the
-        normal deviate of the same probability: about ``(mean - step_bias - reference) /
-        error``, but for the skewness of means of rare events.
+        Signed deviation of every compared point, as the normal deviate of the same
+        probability: about ``(mean - step_bias - reference) / error``, but for the
+        skewness of means of rare events. What is allowed for is still in it.
     error : ndarray, shape (O, T)
         Standard errors of the deviations: ``ensemble.mcse``, more where a mean rests
         on few rare events or the reference was itself sampled.
@@ -310,7 +310,7 @@ def _judged(
     means = mean_scores(points, factor)
     rates = rate_scores(reference, points, factor)
     scores = [*means.values(), *rates.values()]
-    z = points.deviates()
+    z = points.deviates(beyond_allowed=True)
     law = _joint_law(points, factor, scores, reference.mcse is not None)
     critical = law.quantile(alpha) if law else 0.0
     max_z = max([float(np.abs(z).max()), *(score.z for score in scores)])
@@ -340,7 +340,7 @@ def _judged(
         bias_error=points.doubt.reshape(shape) + unknown,
         bias_from=known.source,
         critical_z=critical,
-        z=z.reshape(shape),
+        z=points.deviates(beyond_allowed=False).reshape(shape),
         error=points.error.reshape(shape),
         names=points.names,
         times=points.times,

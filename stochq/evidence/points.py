@@ -93,9 +93,10 @@ class Points:
         """Points that sums of points may contain: normal but for their skewness."""
         return self.random & ~self.unseen
 
-    def deviates(self) -> Floats:
+    def deviates(self, *, beyond_allowed: bool) -> Floats:
         """Return how unlikely each deviation is, as a signed normal deviate (P,)."""
-        excess = (np.abs(self.delta) - self.allowed).clip(0.0)
+        allowed = self.allowed if beyond_allowed else 0.0
+        excess = (np.abs(self.delta) - allowed).clip(0.0)
         sign = np.sign(self.delta)
         usual = self.random & np.isfinite(self.error)
         error = np.where(usual, self.error, 1.0)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 __all__ = ["plot_budget"]
 
 #: Letters of a row's label.
-LETTERS = 28
+LETTERS = 40
 
 #: Decades below the largest error, or the resolution, that a budget shows at most.
 DECADES = 5

@@ -61,7 +61,7 @@ def plot_z_map(verdict: HasDeviations, axes: Axes) -> None:
 
     Colors are symmetric about 0 and end at three times the critical deviation, if not
     before. That one is marked in the color bar, and points beyond it are outlined. Gray
-    points differ by no more than is allowed for, or have no number.
+    points are those that no trajectory changes, or that have no number.
 
     Parameters
     ----------

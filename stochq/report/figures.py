@@ -67,20 +67,20 @@ def claim_pictures(
         f"{claim['id']}, found: {claim['found']}. Cases: {labels}.",
         read_figure(folder, claim["id"], command),
     )
-    points = read_points(folder, claim["id"], command)
-    pairs = [pair for pair in _decisive(claim) if pair[1]["critical_z"] is not None]
-    if not pairs:
-        return [curves]
+    points = read_points(folder, claim["id"], command, _size(claim))
+    tables, pairs = _tables(points, claim), _decisive(claim)
+    if any(verdict["critical_z"] is None for _, verdict in pairs):
+        return [curves]  # means that are no numbers to draw
     maps = Picture(
         "Deviations of every observable at every time from what the outcome rests on. "
         "Outlined: beyond the critical one.",
         f"{claim['id']}: maps of z over observables and times.",
-        _png(_z_maps(points, pairs)),
+        _png(_z_maps(tables, pairs)),
     )
     budget = Picture(
         "What the errors of the means consist of, against the resolution asked for.",
         f"{claim['id']}: sampling error, step bias and error of the reference.",
-        _png(_budget(points, pairs)),
+        _png(_budget(tables, min(v["resolution"] for _, v in pairs))),
     )
     return [curves, maps, budget]
 
@@ -113,22 +113,31 @@ def _decisive(claim: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]]]:
     return pairs
 
 
-def _rows(points: pd.DataFrame, case: str, verdict: Mapping[str, Any]) -> pd.DataFrame:
-    """Return the points of one reading of one case."""
-    own = (points["case"] == case) & (points["reading"] == verdict["label"])
-    chosen: pd.DataFrame = points.loc[own]
-    return chosen
+def _tables(points: pd.DataFrame, claim: Mapping[str, Any]) -> list[pd.DataFrame]:
+    """Return the points of each decisive verdict; all verdicts follow each other."""
+    tables, start = {}, 0
+    for case in claim["cases"]:
+        for verdict in case["verdicts"]:
+            size = len(verdict["observables"]) * verdict["times"]["count"]
+            tables[id(verdict)] = points.iloc[start : start + size]
+            start += size
+    return [tables[id(verdict)] for _, verdict in _decisive(claim)]
+
+
+def _size(claim: Mapping[str, Any]) -> int:
+    """Return the number of points of all verdicts of a claim."""
+    verdicts = [v for case in claim["cases"] for v in case["verdicts"]]
+    return sum(len(v["observables"]) * v["times"]["count"] for v in verdicts)
 
 
 def _z_maps(
-    points: pd.DataFrame, pairs: Sequence[tuple[str, Mapping[str, Any]]]
+    tables: Sequence[pd.DataFrame], pairs: Sequence[tuple[str, Mapping[str, Any]]]
 ) -> Figure:
     """Return a map of deviations for each case, two side by side."""
     from matplotlib.figure import Figure
 
     columns = min(len(pairs), 2)
     rows = -(-len(pairs) // columns)
-    tables = [_rows(points, *pair) for pair in pairs]
     height = [0.22 * table["observable"].nunique() + 1.2 for table in tables]
     each = min(max(*height, 2.0), 4.0)
     figure = Figure(figsize=(WIDTH, each * rows), layout="constrained")
@@ -141,17 +150,14 @@ def _z_maps(
     return figure
 
 
-def _budget(
-    points: pd.DataFrame, pairs: Sequence[tuple[str, Mapping[str, Any]]]
-) -> Figure:
+def _budget(tables: Sequence[pd.DataFrame], resolution: float) -> Figure:
     """Return one bar for every observable of every case."""
     import pandas as pd
     from matplotlib.figure import Figure
 
-    table = pd.concat([_rows(points, *pair) for pair in pairs])
+    table = pd.concat(tables)
     bars = min(len(table.groupby(["case", "observable"])), BARS)
     figure = Figure(figsize=(WIDTH, 1.3 + 0.24 * bars), layout="constrained")
-    resolution = min(verdict["resolution"] for _, verdict in pairs)
     plot_budget(table, figure.subplots(), resolution=resolution)
     return figure
 

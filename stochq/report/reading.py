@@ -89,26 +89,30 @@ def read_figure(folder: Path, claim: str, command: str) -> bytes:
     return data
 
 
-def read_points(folder: Path, claim: str, command: str) -> pd.DataFrame:
+def read_points(folder: Path, claim: str, command: str, size: int) -> pd.DataFrame:
     """Return every compared point of a claim, from its table.
 
     Parameters
     ----------
     folder, claim, command
         As in `read_figure`.
+    size : int
+        How many points there must be.
 
     Raises
     ------
     ValueError
-        If it is missing or lacks columns.
+        If it is missing, or lacks columns or points.
     """
     import pandas as pd
 
     path = folder / f"{claim}.csv"
     try:
         points = pd.read_csv(path)
-        lost = {"case", "reading", "says", *POINT_COLUMNS} - set(points)
+        lost = {"case", "reading", *POINT_COLUMNS} - set(points)
         wrong = f"it lacks {sorted(lost)}" if lost else ""
+        if len(points) != size:
+            wrong = f"it has {len(points)} points in place of {size}"
     except (OSError, ValueError) as error:  # a parser's error is a ValueError
         wrong = str(error)
     if wrong:

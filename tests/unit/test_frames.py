@@ -60,7 +60,8 @@ def test_points_are_those_of_the_verdict(ensemble, part):
     verdict = verify(ensemble, part)
     points = point_frame(ensemble, part, verdict)
     delta = points["mean"] - points["step_bias"] - points["reference"]
-    assert np.allclose(delta / points["error"], points["z"])
+    # but for the skewness of the means, of order 1 / sqrt(n)
+    assert np.allclose(delta / points["error"], points["z"], atol=0.1)
     assert (points["reference_error"] == 1e-4).all()
     assert list(points["observable"]) == ["x", "x", "z", "z"]
 
