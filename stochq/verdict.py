@@ -406,6 +406,13 @@ def verify_together(
     ModelError
         As `verify` does.
     """
+    pairs = list(pairs)
+    for pair in pairs:
+        if not isinstance(pair, tuple) or len(pair) != 2:
+            raise ModelError(
+                "`pairs` must be (ensemble, reference) tuples, but hold a "
+                f"{type(pair).__name__}"
+            )
     level, found = alpha / max(len(pairs), 1), list[Verdict]()
     while True:
         found = [verify(e, r, alpha=level, resolution=resolution) for e, r in pairs]

@@ -36,6 +36,9 @@ CAPACITY = 8_000_000
 #: No deviate is larger.
 FARTHEST = 37.0
 
+#: No probability is smaller.
+TINIEST = 1e-300
+
 
 class MaxLaw:
     """The law of max |Z_i| for Z ~ N(0, R), R given by standardized samples.
@@ -120,6 +123,8 @@ def _quantile(tail: Callable[[float], float], alpha: float) -> float:
     """Return where a falling tail, 1 at zero, is alpha."""
 
     def excess(u: float) -> float:
-        return float(np.log(max(tail(u), 1e-300)) - np.log(alpha))
+        return float(np.log(max(tail(u), TINIEST)) - np.log(max(alpha, TINIEST)))
 
+    if excess(FARTHEST) >= 0:
+        return FARTHEST
     return float(brentq(excess, 0.0, FARTHEST, xtol=1e-12))
