@@ -28,6 +28,7 @@ from stochq.commands.runs import (
     go_on,
     run,
 )
+from stochq.commands.selftest import add_selftest_options, selftest_claims
 from stochq.commands.verify import add_verify_options, verify_claims
 from stochq.errors import TrajectoryError, WorkerError
 from stochq.running.interrupts import Terminated, leaving_at_once, terminable
@@ -73,6 +74,10 @@ def _parser() -> argparse.ArgumentParser:
     commands.add_parser("list", help="list documents and claims", allow_abbrev=False)
     options = {
         "verify": ("check claims by trajectories", add_verify_options),
+        "selftest": (
+            "plant faults in claims, see which are caught",
+            add_selftest_options,
+        ),
         "run": ("execute a run file", add_run_options),
         "resume": ("go on with a run to its goal", add_resume_options),
         "extend": ("go on with a run to another goal", add_extend_options),
@@ -120,6 +125,8 @@ def _dispatch(argv: Sequence[str] | None, claims: Sequence[Claim] | None) -> int
         return _list(claims)
     if args.command == "converge":
         return converge(args, claims)
+    if args.command == "selftest":
+        return selftest_claims(args, claims)
     return verify_claims(args, claims)
 
 
@@ -170,7 +177,7 @@ def main(
     argv : sequence of str, optional
         Arguments; by default those of the process.
     claims : sequence of Claim, optional
-        What `list`, `verify` and `converge` know; by default the claims of all
+        What `list`, `verify`, `selftest` and `converge` know; by default the claims of all
         documents.
     """
     if sys.stdout is None:  # closed by the shell

@@ -16,16 +16,14 @@ from stochq.commands.arguments import (
     jobs_for,
     output_path,
     shard_argument,
-    unknown_name,
     whole_argument,
 )
+from stochq.commands.selection import profile_argument, select_claims
 
 if TYPE_CHECKING:
     from stochq.claims import Claim, Profile, Result
 
 __all__ = ["add_verify_options", "verify_claims"]
-
-PROFILES = ("quick", "full")
 
 
 class _Options(NamedTuple):
@@ -53,30 +51,6 @@ def add_verify_options(parser: argparse.ArgumentParser) -> None:
     add_worker_options(parser)
 
 
-def _profile(text: str) -> Profile:
-    """Return the name of a profile."""
-    for profile in PROFILES:
-        if text == profile:
-            return profile  # type: ignore[return-value]
-    raise UsageError(f"`--profile` must be quick or full, but is {text:.40}")
-
-
-def _select(names: Sequence[str], claims: Sequence[Claim]) -> list[Claim]:
-    """Return the claims that ids and document numbers stand for, in their own order."""
-    by_id = {claim.id.upper(): {claim.id} for claim in claims}
-    groups = dict(by_id)
-    for claim in claims:
-        groups.setdefault(claim.document, set()).add(claim.id)
-    chosen: set[str] = set()
-    for name in names or groups:
-        key = name.zfill(3) if name.isdigit() else name.upper()
-        if key not in groups:
-            what = "a claim must be an id or a document"
-            raise unknown_name(what, name, groups)
-        chosen |= groups[key]
-    return [claim for claim in claims if claim.id in chosen]
-
-
 def _save(results: Sequence[Result], out: Path) -> None:
     """Write the verdicts so far, and the table and figure of the latest claim."""
     from stochq.files import VERDICT_DIGITS, write_figure, write_json, write_table
@@ -95,12 +69,12 @@ def verify_claims(args: argparse.Namespace, claims: Sequence[Claim]) -> int:
     from stochq.commands.backends import backend
 
     options = _Options(
-        _profile(args.profile),
+        profile_argument(args.profile),
         whole_argument(args.seed, "--seed", at_least=0),
         jobs_for(args),
         shard_argument(args.shard),
     )
-    selected = _select(args.claims, claims)
+    selected = select_claims(args.claims, claims)
     if options.shard is not None:
         _check_shards(selected, options)
     with input_errors(), backend(args.backend, args.scheduler):
