@@ -177,7 +177,7 @@ def main(
     argv : sequence of str, optional
         Arguments; by default those of the process.
     claims : sequence of Claim, optional
-        What `list`, `verify`, `selftest` and `converge` know; by default the claims of all
+        What the commands about claims know; by default the claims of all
         documents.
     """
     if sys.stdout is None:  # closed by the shell

@@ -44,7 +44,7 @@ class DriftFault:
         """What kind of mistake it is."""
         return "no Ito drift" if self.drift == 0 else "Ito drift with the wrong sign"
 
-    what = "noise, in an Ito scheme"
+    what = "noise, read as Ito's"
     excuse = ""
 
     def equivalent(self, right: Setting) -> bool:
