@@ -40,7 +40,7 @@ from stochq.setting import Setting, setting_of
 from stochq.streams import child_seed
 from stochq.trials import Outcome, SelfTest, Trial
 from stochq.unravelings import Choice
-from stochq.verdict import POWER, Verdict, verify
+from stochq.verdict import FEWEST, POWER, Verdict, verify
 
 __all__ = ["planted_faults", "selftest"]
 
@@ -133,7 +133,8 @@ def _needed(right: Verdict, fault: Fault, difference: Floats | None) -> float:
         {|\Delta_i|}\right)^2
 
     over all points i, with the errors of the right run, and for the score of a rate
-    that is wrong by a factor: n (detectable rate / \|factor - 1\|)^2.
+    that is wrong by a factor: n (detectable rate / \|factor - 1\|)^2. Errors of fewer
+    than 100 trajectories are not known, so that it is at least that.
     """
     if difference is None:
         return np.nan
@@ -144,7 +145,7 @@ def _needed(right: Verdict, fault: Fault, difference: Floats | None) -> float:
     if isinstance(fault, ModelFault) and fault.rate in right.detectable_rate:
         detectable = right.detectable_rate[fault.rate]
         smallest = min(smallest, detectable / abs(fault.factor - 1.0))
-    return max(2.0, right.n_traj * smallest**2)
+    return max(float(FEWEST), right.n_traj * smallest**2)
 
 
 def _outcome(fault: Fault, found: Verdict, needed: float) -> tuple[Outcome, str]:

@@ -37,8 +37,8 @@ class Trial:
     max_z, p_value : float
         Its largest deviation and its p-value.
     n_needed : float
-        Trajectories that would catch it with 99 % probability; NaN where the averages
-        of faulty trajectories are not known exactly.
+        Trajectories that would catch it with 99 % probability, from the errors of the
+        right run; NaN where the averages of faulty trajectories are not known exactly.
     reason : str
         Why, where the outcome is not "caught".
     """
@@ -142,19 +142,19 @@ LISTED: dict[Outcome, str] = {
 
 def _table(trials: Sequence[Trial], right: Verdict) -> list[str]:
     """Return the lines of the table of what can be caught."""
-    rows = [(" ", "fault", "in", "max|z|", "p", "caught by n_traj")]
+    rows = [(" ", "fault", "in", "verdict", "max|z|", "p", "caught by n_traj")]
     for t in trials:
         if t.outcome in ("caught", "missed"):
             mark = " " if t.caught else "!"
             needed = "" if np.isnan(t.n_needed) else f"{t.n_needed:.2g}"
             numbers = (f"{t.max_z:.3g}", f"{t.p_value:.1e}", needed)
-            rows.append((mark, t.fault, t.what, *numbers))
+            rows.append((mark, t.fault, t.what, t.status, *numbers))
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = []
     for row in rows:
         cells = list(zip(row, widths, strict=True))
-        words = [text.ljust(width) for text, width in cells[:3]]
-        lines.append(" ".join([*words, *(t.rjust(w) for t, w in cells[3:])]).rstrip())
+        words = [text.ljust(width) for text, width in cells[:4]]
+        lines.append(" ".join([*words, *(t.rjust(w) for t, w in cells[4:])]).rstrip())
     lines.insert(1, "-" * len(lines[0]))
     lines += [f"! {t.fault} in {t.what}: {t.reason}" for t in trials if _missed(t)]
     return [*lines, f"(p < {right.alpha:g} is caught)"]
@@ -169,5 +169,6 @@ def _listed(trials: Sequence[Trial]) -> list[str]:
     """Return one line for all that differ only by what they are made in."""
     groups: dict[tuple[str, str], list[str]] = {}
     for t in trials:
-        groups.setdefault((t.fault, t.reason), []).append(t.what)
-    return [f"  {f}: {', '.join(w)}; {why}" for (f, why), w in groups.items()]
+        why = "" if t.outcome == "unseen" else f"; {t.reason}"  # the heading says it
+        groups.setdefault((t.fault, why), []).append(t.what)
+    return [f"  {fault}: {', '.join(w)}{why}" for (fault, why), w in groups.items()]
