@@ -239,10 +239,10 @@ def _averages(right: Setting, reference: Reference) -> tuple[Floats | None, Floa
     """Return the averages of the right model, if known, and what is rounding in them.
 
     The reference may be a closed formula; what a fault changes is the change of the
-    averaged equation's solution.
+    averaged equation's solution. A formula's own error hides as much of it.
     """
     rows = [right.names.index(name) for name in reference.names]
-    smallest = ROUNDING * right.ranges[rows, None]
+    smallest = ROUNDING * right.ranges[rows, None] + reference.error
     try:
         curves = master_equation(right.model, right.times, sensitivity=False)
     except ModelError:

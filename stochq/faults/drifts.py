@@ -15,7 +15,7 @@ from stochq.faults.base import Planted
 from stochq.lowering import Dynamics
 from stochq.references import Reference
 from stochq.running.stopping import Goal
-from stochq.schemes import EulerMaruyama, Scheme, Strang
+from stochq.schemes import Platen, Scheme, Strang
 from stochq.setting import Setting, setting_of
 from stochq.unravelings import Averaged, Choice, UnitaryNoise
 
@@ -79,6 +79,7 @@ class NoDrift:
     """A drift that a scheme cannot forget, since it does not have one."""
 
     scheme: str
+    unitary: bool
 
     name = "no Ito drift"
 
@@ -90,7 +91,8 @@ class NoDrift:
     @property
     def excuse(self) -> str:
         """Why it changes nothing."""
-        return f"{self.scheme} rotates by exp(-i L dW): it has no drift to forget"
+        how = "rotates by exp(-i L dW)" if self.unitary else "is Stratonovich's"
+        return f"{self.scheme} {how}: it has no drift to forget"
 
     def equivalent(self, right: Setting) -> bool:
         """Return True: there is nothing to forget."""
@@ -112,15 +114,16 @@ def drift_faults(right: Setting) -> list[DriftFault | NoDrift]:
         return []
     faults: list[DriftFault | NoDrift] = [DriftFault(0.0), DriftFault(1.0)]
     if right.scheme.traits.calculus != "ito":
-        faults.append(NoDrift(type(right.scheme).__name__))
+        scheme = type(right.scheme).__name__
+        faults.append(NoDrift(scheme, right.scheme.traits.unitary))
     return faults
 
 
 def _ito_scheme(right: Setting) -> Scheme:
-    """Return the scheme if it is one of Ito's, else that of Euler and Maruyama."""
+    """Return the scheme if it is one of Ito's, else one of weak order 2."""
     if right.scheme.traits.calculus == "ito":
         return right.scheme
-    return EulerMaruyama(rough_step(right.dynamics, right.times, EulerMaruyama))
+    return Platen(rough_step(right.dynamics, right.times, Platen))
 
 
 def _conditioned_on_noise(right: Setting, n_traj: int) -> Setting:
