@@ -111,6 +111,7 @@ def test_a_small_run_misses_small_faults_and_says_how_many_would_not():
     assert outcomes(enough)["rate x 1.05", "'decay'"] == "caught"
 
 
+@pytest.mark.slow
 def test_the_needed_number_is_that_of_the_power():
     """With the number for 99 % power, and with one for less than 1/2, over 40 seeds."""
     found = selftest(COUNTED, TIMES, n_traj=4096, **COARSE)
