@@ -112,7 +112,7 @@ if TYPE_CHECKING:
         Projections,
         UnitaryNoise,
     )
-    from stochq.verdict import Verdict, verify
+    from stochq.verdict import Verdict, verify, verify_together
 
 __all__ = [
     "Alternating",
@@ -218,6 +218,7 @@ __all__ = [
     "step_bias",
     "trajectory",
     "verify",
+    "verify_together",
     "waiting_time_distribution",
     "waiting_times",
 ]
@@ -324,7 +325,7 @@ _HOMES = {
         "Projections",
         "UnitaryNoise",
     ),
-    "verdict": ("Verdict", "verify"),
+    "verdict": ("Verdict", "verify", "verify_together"),
 }
 
 

@@ -1,7 +1,6 @@
 """Self-test: which mistakes a verdict of this size would catch.
 
-Faults are planted one at a time, and each faulty run is judged against the right
-reference. What the right run itself does not pass, says nothing about faults.
+Each faulty run is judged against the right reference.
 """
 
 from __future__ import annotations
@@ -18,6 +17,8 @@ from tqdm.auto import tqdm
 from stochq.arrays import Floats
 from stochq.driver import How, run_setting
 from stochq.errors import ModelError, SchemeMismatchError
+from stochq.evidence.deviates import POWER
+from stochq.evidence.remedies import FEWEST
 from stochq.extras import as_extras
 from stochq.faults import (
     Fault,
@@ -40,7 +41,7 @@ from stochq.setting import Setting, setting_of
 from stochq.streams import child_seed
 from stochq.trials import Outcome, SelfTest, Trial
 from stochq.unravelings import Choice
-from stochq.verdict import FEWEST, POWER, Verdict, verify
+from stochq.verdict import Verdict, verify
 
 __all__ = ["planted_faults", "selftest"]
 
@@ -98,7 +99,8 @@ class _Bench:
             alpha=self.verdict.alpha,
             resolution=self.verdict.resolution,
         )
-        needed = _needed(self.verdict, fault, difference)
+        judged = found if np.isfinite(found.critical_z) else self.verdict
+        needed = _needed(judged, fault, difference)
         outcome, reason = _outcome(fault, found, needed)
         return Trial(
             fault.name,
@@ -126,41 +128,40 @@ def _at(curves: Reference, reference: Reference) -> Floats:
     return curves.values[np.ix_(rows, gaps.argmin(axis=0))]
 
 
-def _needed(right: Verdict, fault: Fault, difference: Floats | None) -> float:
+def _needed(found: Verdict, fault: Fault, difference: Floats | None) -> float:
     r"""Return how many trajectories would catch a fault with 99 % probability.
 
     .. math:: n \min_i \left(\frac{(z_{crit} + z_{0.99})\, \sigma_i}
         {|\Delta_i|}\right)^2
 
-    over all points i, with the errors of the right run, and for the score of a rate
-    that is wrong by a factor: n (detectable rate / \|factor - 1\|)^2. Errors of fewer
-    than 100 trajectories are not known, so that it is at least that.
+    over all points i, with the errors of the faulty run (of the right one, if the
+    faulty one has none), and for the score of a rate that is wrong by a factor: n
+    (detectable rate / \|factor - 1\|)^2. Errors of fewer than 100 trajectories are not
+    known, so that it is at least that.
     """
     if difference is None:
         return np.nan
-    changed = (difference != 0) & np.isfinite(right.error)
-    reach = right.critical_z + float(ndtri(POWER))
-    ratios = reach * right.error[changed] / np.abs(difference[changed])
+    changed = (difference != 0) & np.isfinite(found.error)
+    reach = found.critical_z + float(ndtri(POWER))
+    ratios = reach * found.error[changed] / np.abs(difference[changed])
     smallest = float(ratios.min(initial=np.inf))
-    if isinstance(fault, ModelFault) and fault.rate in right.detectable_rate:
-        detectable = right.detectable_rate[fault.rate]
+    if isinstance(fault, ModelFault) and fault.rate in found.detectable_rate:
+        detectable = found.detectable_rate[fault.rate]
         smallest = min(smallest, detectable / abs(fault.factor - 1.0))
-    return max(float(FEWEST), right.n_traj * smallest**2)
+    return max(float(FEWEST), found.n_traj * smallest**2)
 
 
 def _outcome(fault: Fault, found: Verdict, needed: float) -> tuple[Outcome, str]:
     """Return whether a verdict on faulty trajectories caught them, and why (not)."""
     told = "; ".join(found.reasons)
     if found.status == "fail":
-        return "caught", ""
+        return "caught", found.where
     if fault.name == "time step too large":
         if "step bias" in told:
             return "caught", told
         if found.status == "pass":
             size = f"at most {found.bias:.2g} standard errors"
             return "allowed for", f"its bias, {size}, is known and taken off"
-    if fault.name == "seeds repeated" and "independent" in told:
-        return "caught", told
     if np.isnan(needed):
         return "missed", told or "the verdict passes"
     return "missed", f"about {needed:.2g} trajectories would catch it"

@@ -38,9 +38,9 @@ class Trial:
         Its largest deviation and its p-value.
     n_needed : float
         Trajectories that would catch it with 99 % probability, from the errors of the
-        right run; NaN where the averages of faulty trajectories are not known exactly.
+        faulty run; NaN where its averages are not known exactly.
     reason : str
-        Why, where the outcome is not "caught".
+        What gave it away, or why it was not caught.
     """
 
     fault: str

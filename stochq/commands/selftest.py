@@ -12,9 +12,10 @@ from stochq.commands.arguments import (
     input_errors,
     number_of_jobs,
     output_path,
+    profile_argument,
+    select_claims,
     whole_argument,
 )
-from stochq.commands.selection import profile_argument, select_claims
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -74,6 +74,13 @@ def test_every_fault_of_the_physics_is_caught(found):
     assert set(physics.values()) == {"caught", "equivalent"}
 
 
+def test_repeated_seeds_are_caught(found):
+    repeated = [t for t in found.trials if t.fault == "seeds repeated"]
+    assert len(repeated) == 4
+    assert all(t.caught and "trajectories" in t.reason for t in repeated)
+    assert found.all_caught
+
+
 def test_the_table_says_what_was_found(found):
     frame = found.to_frame()
     assert len(frame) == len(found.trials)
@@ -131,7 +138,7 @@ def test_the_needed_number_is_that_of_the_power():
 
 
 def test_an_absurd_alpha_is_seen_to_miss_what_it_misses():
-    found = selftest(COUNTED, TIMES, n_traj=1024, alpha=1e-250, **COARSE)
+    found = selftest(COUNTED, TIMES, n_traj=1024, alpha=1e-120, **COARSE)
     assert {"rate x 1.05", "rate x 0.5"} <= {t.fault for t in found.of("missed")}
     assert not found.all_caught
     sane = selftest(COUNTED, TIMES, n_traj=1024, **COARSE)

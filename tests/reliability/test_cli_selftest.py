@@ -56,10 +56,9 @@ def test_faults_are_planted_against_the_correction(capsys, tmp_path):
     text = capsys.readouterr().out
     assert set(table.claim) == {"T1"}
     assert set(table.case) == {"jumps"}
-    physics = table[table.fault != "seeds repeated"]
-    assert set(physics.outcome) == {"caught", "equivalent"}
+    assert set(table.outcome) == {"caught", "equivalent"}
     assert "rate x 2" in set(physics.fault)  # which is what the document printed
-    assert code == int((table.outcome == "missed").any())
+    assert code == 0
     assert "T1, jumps\n" in text
     assert f"results in {tmp_path / 'selftest.csv'}" in text
     for row in table.itertuples():
