@@ -99,8 +99,10 @@ if TYPE_CHECKING:
         Strang,
         TwoPoint,
     )
+    from stochq.selftests import selftest
     from stochq.simulation import simulate
     from stochq.states import Occupations, Orbitals
+    from stochq.trials import SelfTest, Trial
     from stochq.unravelings import (
         Averaged,
         Heterodyne,
@@ -164,6 +166,7 @@ __all__ = [
     "Richardson",
     "Sampled",
     "SchemeMismatchError",
+    "SelfTest",
     "SquaredCorrelation",
     "SquaredModulus",
     "StepBias",
@@ -172,6 +175,7 @@ __all__ = [
     "Tolerance",
     "Trajectory",
     "TrajectoryError",
+    "Trial",
     "TwoPoint",
     "UnitaryNoise",
     "UnravelingComparison",
@@ -206,6 +210,7 @@ __all__ = [
     "resume",
     "scaled_cumulants",
     "scgf",
+    "selftest",
     "simulate",
     "simulate_difference",
     "simulate_mlmc",
@@ -306,9 +311,11 @@ _HOMES = {
     ),
     "envelopes": ("Sampled",),
     "running.interrupts": ("Interrupted", "Terminated"),
+    "selftests": ("selftest",),
     "simulation": ("simulate",),
     "states": ("Occupations", "Orbitals"),
     "running.stopping": ("Tolerance",),
+    "trials": ("SelfTest", "Trial"),
     "unravelings": (
         "Averaged",
         "Heterodyne",

@@ -25,7 +25,7 @@ from stochq.schemes.traits import StepGrid, grid_for
 from stochq.structure import commute, commuting_groups
 from stochq.unravelings import Choice
 
-__all__ = ["default_scheme", "explain_scheme"]
+__all__ = ["default_scheme", "explain_scheme", "rough_step"]
 
 #: Part of the expected sampling error that the default step may add as bias.
 BIAS_SHARE = 0.1
@@ -41,6 +41,9 @@ CHANGE = 0.1
 
 #: What a monitor may tell in one step: <c^dag c> dt.
 TOLD = 0.1
+
+#: Bias of a first, rough step, as part of the range.
+ROUGH = 0.01
 
 #: A scheme with its step left open.
 Family = Callable[[float], Scheme]
@@ -205,18 +208,34 @@ def _unbiased_dt(
     dynamics: Dynamics, times: Floats, n_traj: int, family: Family, longest: float
 ) -> float:
     """Return the largest step, up to the longest, whose bias the means can bear."""
-    ranges = observable_ranges(dynamics)
-    sizes = np.array([np.abs(o.data).max(initial=0.0) for o in dynamics.observables])
-    # what is the same in every state needs no step at all
-    ranges = np.where(ranges > 1e-9 * sizes, ranges, np.inf)
-    seen = _seen_in_full(dynamics)
-    rough = _largest_step(seen, times, 0.01 * ranges, family, longest)
+    ranges, seen = _ranges(dynamics), _seen_in_full(dynamics)
+    rough = _largest_step(seen, times, ROUGH * ranges, family, longest)
     if rough is None:
         return min(longest, _heuristic_dt(dynamics, times))
     spread = _typical_spread(dynamics, times, family(rough))
     spread = np.maximum(spread, SPREAD_FLOOR * ranges)
     budget = BIAS_SHARE * spread / np.sqrt(n_traj)
     return _largest_step(seen, times, budget, family, rough) or rough
+
+
+def _ranges(dynamics: Dynamics) -> Floats:
+    """Return the range of each observable; infinite where it is one value (O,)."""
+    ranges = observable_ranges(dynamics)
+    sizes = np.array([np.abs(o.data).max(initial=0.0) for o in dynamics.observables])
+    # what is the same in every state needs no step at all
+    return np.where(ranges > 1e-9 * sizes, ranges, np.inf)
+
+
+def rough_step(dynamics: Dynamics, times: Floats, family: Family) -> float:
+    """Return a step of any scheme whose bias is below a hundredth of every range.
+
+    Where an exact bias is out of reach: a twentieth of the fastest local time.
+    """
+    longest = float(np.diff(times).max(initial=0.0)) or 1.0
+    longest = min(longest, _resolving_dt(dynamics, times))
+    budget = ROUGH * _ranges(dynamics)
+    found = _largest_step(dynamics, times, budget, family, longest)
+    return found or min(longest, _heuristic_dt(dynamics, times))
 
 
 def _structure(dynamics: Dynamics) -> list[str]:

@@ -35,6 +35,7 @@ from stochq.commands.runs import (
     go_on,
     run,
 )
+from stochq.commands.selftest import add_selftest_options, selftest_claims
 from stochq.commands.verify import add_verify_options, verify_claims
 from stochq.errors import TrajectoryError, WorkerError
 from stochq.running.interrupts import Terminated, leaving_at_once, terminable
@@ -81,6 +82,10 @@ def _parser() -> argparse.ArgumentParser:
         "list": ("list documents and claims", add_list_options),
         "show": ("say all that is recorded of claims", add_show_options),
         "verify": ("check claims by trajectories", add_verify_options),
+        "selftest": (
+            "plant faults in claims, see which are caught",
+            add_selftest_options,
+        ),
         "report": ("write a page about checked claims", add_report_options),
         "run": ("execute a run file", add_run_options),
         "resume": ("go on with a run to its goal", add_resume_options),
@@ -114,7 +119,7 @@ def _dispatch(argv: Sequence[str] | None, claims: Sequence[Claim] | None) -> int
 
         claims = all_claims()
     about = {"list": list_them, "show": show, "converge": converge}
-    about["verify"] = verify_claims
+    about |= {"verify": verify_claims, "selftest": selftest_claims}
     return about[args.command](args, claims)
 
 
@@ -165,8 +170,7 @@ def main(
     argv : sequence of str, optional
         Arguments; by default those of the process.
     claims : sequence of Claim, optional
-        What `list`, `show`, `verify` and `converge` know; by default the claims of all
-        documents.
+        What the commands about claims know; by default the claims of all documents.
     """
     if sys.stdout is None:  # closed by the shell
         sys.stdout = Path(os.devnull).open("w")  # noqa: SIM115 (for good)

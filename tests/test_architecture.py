@@ -37,10 +37,11 @@ LAYERS = [
     {"assembly", "resources"},
     {"costs", "driver"},
     {"simulation"},
-    {"folders"},
+    {"faults", "folders"},
     {"evidence"},
     {"advisor", "mlmc", "orders", "problems", "verdict"},
-    {"claims", "frames", "testing"},
+    {"trials"},
+    {"claims", "frames", "selftests", "testing"},
     {"captions", "documents", "execute", "files", "formulas", "plots", "runfile"}
     | {"catalog", "report", "tables"},
     {"commands"},

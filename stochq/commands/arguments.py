@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from stochq.claims import Claim
+    from stochq.claims import Claim, Profile
 
 __all__ = [
     "UsageError",
@@ -22,11 +22,14 @@ __all__ = [
     "number_above_zero",
     "number_of_jobs",
     "output_path",
+    "profile_argument",
     "select_claims",
     "shard_argument",
     "unknown_name",
     "whole_argument",
 ]
+
+PROFILES = ("quick", "full")
 
 #: More workers than any workstation has cores.
 MOST_JOBS = 1024
@@ -164,6 +167,14 @@ def unknown_name(what: str, name: str, known: Iterable[str]) -> UsageError:
         f"{what}, but is {name!r:.40}; {lead} {', '.join(close or known)}"
         f"{'?' if close else ''}"
     )
+
+
+def profile_argument(text: str) -> Profile:
+    """Return the name of a profile."""
+    for profile in PROFILES:
+        if text == profile:
+            return profile  # type: ignore[return-value]
+    raise UsageError(f"`--profile` must be quick or full, but is {text:.40}")
 
 
 def select_claims(names: Sequence[str], claims: Sequence[Claim]) -> list[Claim]:

@@ -15,6 +15,7 @@ from stochq.commands.arguments import (
     input_errors,
     jobs_for,
     output_path,
+    profile_argument,
     select_claims,
     shard_argument,
     whole_argument,
@@ -24,8 +25,6 @@ if TYPE_CHECKING:
     from stochq.claims import Claim, Profile, Result
 
 __all__ = ["add_verify_options", "verify_claims"]
-
-PROFILES = ("quick", "full")
 
 
 class _Options(NamedTuple):
@@ -57,14 +56,6 @@ def add_verify_options(parser: argparse.ArgumentParser) -> None:
     add_worker_options(parser)
 
 
-def _profile(text: str) -> Profile:
-    """Return the name of a profile."""
-    for profile in PROFILES:
-        if text == profile:
-            return profile  # type: ignore[return-value]
-    raise UsageError(f"`--profile` must be quick or full, but is {text:.40}")
-
-
 def _save(
     results: Sequence[Result],
     new: Sequence[Result],
@@ -89,7 +80,7 @@ def verify_claims(args: argparse.Namespace, claims: Sequence[Claim]) -> int:
     from stochq.commands.backends import backend
 
     options = _Options(
-        _profile(args.profile),
+        profile_argument(args.profile),
         whole_argument(args.seed, "--seed", at_least=0),
         jobs_for(args),
         shard_argument(args.shard),

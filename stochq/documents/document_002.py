@@ -185,7 +185,7 @@ def _d3_cases() -> list[Case]:
     written = build("dissipators")
     reference = _select(master_equation(written, times), shown)
     reading = Reading("document", reference, "master equation with L^K")
-    n_traj = {"quick": 16384, "full": 262144}
+    n_traj = {"quick": 98304, "full": 262144}
     return [
         Case("bath jumps + noisy coupling", build("noise"), times, n_traj, [reading]),
         Case("all by jumps", written, times, n_traj, [reading]),

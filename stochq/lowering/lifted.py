@@ -41,9 +41,10 @@ def lifted(dynamics: Dynamics) -> Dynamics:
         If a part has no such form.
     """
     _check(dynamics)
-    hamiltonian = commutator(dynamics.hamiltonian)
+    # not a commutator: raw Ito noise makes it lose its Hermiticity
+    effective = dynamics.hamiltonian + 1j * dynamics.gain
     hamiltonian = summed(
-        hamiltonian,
+        1j * both_sides(-1j * effective),
         [
             *(1j * lindblad(c) for c in dynamics.averaged),
             *(-1j * loss(c) for c in dynamics.jumps),
@@ -75,6 +76,7 @@ def lifted(dynamics: Dynamics) -> Dynamics:
             scale * _functional(o)[:, kept] for o in dynamics.observables
         ),
         basis=kept,
+        raw=False,  # its gain is in H
         lifted=True,
     )
 
