@@ -57,8 +57,10 @@ Statistic = Callable[[Ensemble, Reference], float]
 
 
 class Deviations(NamedTuple):
-    """Means minus reference (P,) in standard errors, and batches (B, P) whose
-    products Y^T Y are the correlation of the means."""
+    """Means minus reference (P,) in standard errors, and standardized batches (B, P).
+
+    Y^T Y is the correlation of the means for batches Y.
+    """
 
     z: np.ndarray
     batches: np.ndarray
@@ -70,7 +72,9 @@ def deviations(ensemble: Ensemble, reference: Reference) -> Deviations:
     moving = ~ensemble.deterministic & (error > STILL * ensemble.ranges[:, None])
     centered = (ensemble.batches - ensemble.batches.mean(axis=0))[:, moving]
     shift = (ensemble.mean - ensemble.step_bias - reference.values)[moving]
-    return Deviations(shift / error[moving], centered / np.linalg.norm(centered, axis=0))
+    return Deviations(
+        shift / error[moving], centered / np.linalg.norm(centered, axis=0)
+    )
 
 
 def verdict_p(ensemble: Ensemble, reference: Reference) -> float:

@@ -17,10 +17,9 @@ from stochq import (
     Exact,
     Heterodyne,
     Homodyne,
-    Jump,
+    Kicks,
     Model,
     Occupations,
-    Projections,
     Reference,
     SquaredModulus,
     Strang,
@@ -149,14 +148,12 @@ def qubit(**parts: Any) -> Model:
     return Model(initial=START, observables=BLOCH, **parts)
 
 
-KUBO = qubit(
-    hamiltonian=0.65 * SZ, noise=WhiteNoise(SZ, rate=0.37, name="dephasing")
-)
+KUBO = qubit(hamiltonian=0.65 * SZ, noise=WhiteNoise(SZ, rate=0.37, name="dephasing"))
 TWO_NOISES = qubit(
     hamiltonian=0.4 * SX,
     noise=[
         WhiteNoise(SZ, rate=0.29, name="along z"),
-        WhiteNoise(SX, rate=0.17, name="along x"),
+        WhiteNoise(SX, rate=0.46, name="along x"),
     ],
 )
 COMPLEX = qubit(
@@ -224,29 +221,31 @@ CLASSES = (
     ModelClass("complex noise", COMPLEX, Strang(0.1)),
     ModelClass("correlated noise", CORRELATED, Strang(0.1)),
     ModelClass("diagonal jumps", THERMAL, Exact()),
-    ModelClass("fluorescence", FLUORESCENCE, Exact()),
+    ModelClass("fluorescence", FLUORESCENCE, Exact(), large=2048),
     ModelClass("jumps and noise", HYBRID, Strang(0.1)),
     ModelClass(
         "homodyne",
         FLUORESCENCE.with_rate("decay", 0.8),
         Strang(0.1),
+        large=4096,
         unraveling={"decay": Homodyne(phase=0.3)},
     ),
     ModelClass(
         "heterodyne",
         FLUORESCENCE.with_rate("decay", 1.3),
         Strang(0.1),
+        large=4096,
         unraveling={"decay": Heterodyne()},
     ),
-    ModelClass("fermions, noise", fermions(), Strang(0.1)),
+    ModelClass("fermions, noise", fermions(), Strang(0.1), large=8192),
     ModelClass(
-        "fermions, projections",
+        "fermions, kicks",
         fermions(),
         Exact(),
-        unraveling={"outer": Projections(), "inner": Jump()},
+        unraveling={"outer": Kicks(), "inner": Kicks()},
     ),
-    ModelClass("mixed state", MIXED, Exact()),
-    ModelClass("rare jumps", RARE, Exact(), large=262_144, two_sided=False),
+    ModelClass("mixed state", MIXED, Exact(), large=8192),
+    ModelClass("rare jumps", RARE, Exact(), large=524_288, two_sided=False),
     ModelClass("conserved number", exchange(), Strang(0.1)),
     ModelClass(
         "squares",
