@@ -50,6 +50,14 @@ BLAME = 1e-4
 SLACK = 0.02
 
 
+#: Faults with a predicted power closer to 0 or 1 than this get a quarter of the seeds.
+SURE = 1e-4
+
+
+#: A rate's name, and its relative error in the reference.
+Fault = tuple[str, float]
+
+
 class Outcome(NamedTuple):
     """One ensemble against one wrong reference."""
 
@@ -83,20 +91,24 @@ def predicted_power(verdict: Verdict, rate: str, error: float) -> float:
     return float(ndtr((abs(error) - allowed) / spread - verdict.critical_z))
 
 
-def all_sizes(case: ModelClass, seed: int) -> list[tuple[str, float]]:
-    """Return faults: every rate by every size, and by what is caught in 1/2 and 99 %.
+def planned(case: ModelClass, seed: int, seeds: int) -> dict[Fault, int]:
+    """Return how many seeds each fault gets: every rate, by every size.
 
-    The latter are read from the verdict on one more ensemble.
+    Two more sizes are what half and what POWER of all ensembles should catch, read from
+    the verdict on one more ensemble.
     """
     verdict = verify(case.ensemble(seed, case.large), case.reference(), alpha=ALPHA)
-    faults = []
+    plan = {}
     for rate in case.model.rate_names:
         spread, allowed = score_of(verdict, rate)
         printed = verdict.detectable_rate[rate]
         half = allowed + verdict.critical_z * spread
         marks = [seen_as(error) for error in (half, printed) if error < 1]
-        faults += [(rate, size) for size in sorted([*SIZES, *marks])]
-    return faults
+        for size in sorted([*SIZES, *marks]):
+            predicted = predicted_power(verdict, rate, true_error(size))
+            sure = not SURE < predicted < 1 - SURE
+            plan[rate, size] = -(-seeds // 4) if sure else seeds
+    return plan
 
 
 def outcome(ensemble: Ensemble, wrong: Reference, rate: str, size: float) -> Outcome:
@@ -110,11 +122,11 @@ def outcome(ensemble: Ensemble, wrong: Reference, rate: str, size: float) -> Out
 
 
 def outcomes(
-    case: ModelClass, seed: int, wrong: Mapping[tuple[str, float], Reference]
-) -> list[Outcome]:
+    case: ModelClass, seed: int, wrong: Mapping[Fault, Reference]
+) -> dict[Fault, Outcome]:
     """Judge one ensemble of the truth by all wrong references."""
     ensemble = case.ensemble(seed, case.large)
-    return [outcome(ensemble, r, *fault) for fault, r in wrong.items()]
+    return {fault: outcome(ensemble, r, *fault) for fault, r in wrong.items()}
 
 
 def agrees(caught: int, seeds: int, predicted: float) -> bool:
@@ -122,7 +134,7 @@ def agrees(caught: int, seeds: int, predicted: float) -> bool:
     return bool(stats.binom.cdf(caught, seeds, predicted - SLACK) >= BLAME)
 
 
-def detectable_found(sizes: np.ndarray, caught: np.ndarray, seeds: int) -> float:
+def detectable_found(sizes: np.ndarray, caught: np.ndarray, seeds: np.ndarray) -> float:
     r"""Return the error of a rate at which the power found is POWER.
 
     .. math:: P(x) = \Phi(a + b |x|)
@@ -140,7 +152,7 @@ def detectable_found(sizes: np.ndarray, caught: np.ndarray, seeds: int) -> float
     return float((ndtri(POWER) - a) / b * x.max())
 
 
-def row_of(case: ModelClass, fault: tuple[str, float], mine: list[Outcome]) -> dict:
+def row_of(case: ModelClass, fault: Fault, mine: list[Outcome]) -> dict:
     """Return the row of one fault, with the outcomes of all seeds."""
     rate, size = fault
     seeds, caught = len(mine), sum(o.caught for o in mine)
@@ -165,19 +177,26 @@ def power_rows(
     case: ModelClass, seeds: int = SEEDS, seed: int = SEED, n_jobs: int = 1
 ) -> list[dict]:
     """Return one row for each rate of a class and each size."""
-    faults = all_sizes(case, child_seed(seed, seeds))
-    wrong = {fault: case.reference(*fault) for fault in faults}
+    plan = planned(case, child_seed(seed, seeds), seeds)
+    wrong = {fault: case.reference(*fault) for fault in plan}
     found = Parallel(n_jobs=n_jobs, batch_size="auto")(
-        delayed(outcomes)(case, child_seed(seed, k), wrong) for k in range(seeds)
+        delayed(outcomes)(
+            case,
+            child_seed(seed, k),
+            {fault: r for fault, r in wrong.items() if k < plan[fault]},
+        )
+        for k in range(seeds)
     )
     rows = [
-        row_of(case, fault, [one[number] for one in found])
-        for number, fault in enumerate(faults)
+        row_of(case, fault, [one[fault] for one in found if fault in one])
+        for fault in plan
     ]
     for rate in case.model.rate_names:
         curve = [row for row in rows if row["rate"] == rate]
-        sizes, shares = np.array([(r["size"], r["found"]) for r in curve]).T
-        reached = detectable_found(sizes, seeds * shares, seeds)
+        sizes, shares, counts = (
+            np.array([row[key] for row in curve]) for key in ("size", "found", "seeds")
+        )
+        reached = detectable_found(sizes, counts * shares, counts)
         for row in curve:
             row["detectable_found"] = reached
     return rows
