@@ -50,6 +50,9 @@ BLAME = 1e-4
 SLACK = 0.02
 
 
+#: Catches and misses that keep a fit finite where all or none are caught.
+PRIOR = 0.01
+
 #: Faults with a predicted power closer to 0 or 1 than this get a quarter of the seeds.
 SURE = 1e-4
 
@@ -131,7 +134,7 @@ def outcomes(
 
 def agrees(caught: int, seeds: int, predicted: float) -> bool:
     """Tell whether so many catches are not too few for the power predicted."""
-    return bool(stats.binom.cdf(caught, seeds, predicted - SLACK) >= BLAME)
+    return bool(stats.binom.cdf(caught, seeds, max(predicted - SLACK, 0.0)) >= BLAME)
 
 
 def detectable_found(sizes: np.ndarray, caught: np.ndarray, seeds: np.ndarray) -> float:
@@ -139,10 +142,10 @@ def detectable_found(sizes: np.ndarray, caught: np.ndarray, seeds: np.ndarray) -
 
     .. math:: P(x) = \Phi(a + b |x|)
 
-    by maximum likelihood, with half a catch and half a miss added to each size.
+    by maximum likelihood, with PRIOR catches and misses added to each size.
     """
     x = np.abs([true_error(size) for size in sizes])
-    hits, misses = caught + 0.5, seeds - caught + 0.5
+    hits, misses = caught + PRIOR, seeds - caught + PRIOR
 
     def loss(line: np.ndarray) -> float:
         y = line[0] + line[1] * x / x.max()
