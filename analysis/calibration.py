@@ -123,12 +123,13 @@ STATISTICS: Mapping[str, Statistic] = {
 def faults(case: ModelClass, seed: int) -> dict[str, Reference]:
     """Return references with a fault of `critical_z` standard errors each.
 
-    A test of that fault alone catches one half: a rate that is too large, a curve that
-    is shifted at all times, and its last point.
+    A test of that fault alone catches one half: a rate that is too large, the curve of
+    the observable that fluctuates most, shifted at all times, and its last point.
     """
     right = case.reference()
-    verdict = verify(case.ensemble(seed, case.small), right, alpha=LEVELS[-1])
-    size = verdict.critical_z
+    ensemble = case.ensemble(seed, case.small)
+    verdict = verify(ensemble, right, alpha=LEVELS[-1])
+    size, row = verdict.critical_z, int(ensemble.mcse.sum(axis=1).argmax())
     found = {}
     rates = [name for name in right.sensitivity if name in verdict.rate_error]
     if rates:
@@ -136,7 +137,7 @@ def faults(case: ModelClass, seed: int) -> dict[str, Reference]:
         found["rate"] = case.reference(rates[0], error)
     for kind, times in (("curve", slice(1, None)), ("point", slice(-1, None))):
         values = right.values.copy()
-        values[0, times] += size * verdict.error[0, times]
+        values[row, times] += size * verdict.error[row, times]
         found[kind] = Reference(
             right.times, right.names, values, sensitivity=right.sensitivity
         )
@@ -248,6 +249,9 @@ def main() -> int:
     parser.add_argument("--only", nargs="*", help="labels of classes; default: all")
     parser.add_argument("--save", type=Path, default=SAVE)
     args = parser.parse_args()
+    command = f"python analysis/calibration.py --seeds {args.seeds} "
+    command += f"--power-seeds {args.power_seeds} --seed {args.seed}"
+    lines = header(command, f"seed: {args.seed}")  # of the code that runs
     rows, found = [], {}
     for case in CLASSES:
         if args.only and case.label not in args.only:
@@ -257,13 +261,10 @@ def main() -> int:
         )
         print(pd.DataFrame(more).to_string(header=not rows, index=False), flush=True)
         rows += more
-    command = f"python analysis/calibration.py --seeds {args.seeds} "
-    command += f"--power-seeds {args.power_seeds} --seed {args.seed}"
     text = pd.DataFrame(rows).to_csv(
         index=False, float_format="%.6g", lineterminator="\n"
     )
     args.save.parent.mkdir(parents=True, exist_ok=True)
-    lines = header(command, f"seed: {args.seed}")
     args.save.write_text("\n".join([*lines, text]))
     draw(found, args.save.with_suffix(".png"))
     print(args.save)

@@ -253,6 +253,10 @@ def main() -> int:
     parser.add_argument("--only", nargs="*", help="labels of classes; default: all")
     parser.add_argument("--save", type=Path, default=SAVE)
     args = parser.parse_args()
+    command = f"python analysis/power.py --seeds {args.seeds} --seed {args.seed}"
+    lines = header(
+        command, f"seed: {args.seed}", f"alpha: {ALPHA:g}"
+    )  # of the code that runs
     rows: list[dict] = []
     for case in CLASSES:
         if args.only and case.label not in args.only:
@@ -261,9 +265,7 @@ def main() -> int:
         print(pd.DataFrame(more).to_string(header=not rows, index=False), flush=True)
         rows += more
     table = pd.DataFrame(rows)
-    command = f"python analysis/power.py --seeds {args.seeds} --seed {args.seed}"
     text = table.to_csv(index=False, float_format="%.6g", lineterminator="\n")
-    lines = header(command, f"seed: {args.seed}", f"alpha: {ALPHA:g}")
     args.save.parent.mkdir(parents=True, exist_ok=True)
     args.save.write_text("\n".join([*lines, text]))
     draw(table, args.save.with_suffix(".png"))
