@@ -110,7 +110,7 @@ if TYPE_CHECKING:
         Projections,
         UnitaryNoise,
     )
-    from stochq.verdict import Verdict, verify
+    from stochq.verdict import Verdict, verify, verify_together
 
 __all__ = [
     "Alternating",
@@ -213,6 +213,7 @@ __all__ = [
     "step_bias",
     "trajectory",
     "verify",
+    "verify_together",
     "waiting_time_distribution",
     "waiting_times",
 ]
@@ -317,7 +318,7 @@ _HOMES = {
         "Projections",
         "UnitaryNoise",
     ),
-    "verdict": ("Verdict", "verify"),
+    "verdict": ("Verdict", "verify", "verify_together"),
 }
 
 

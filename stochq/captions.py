@@ -8,35 +8,11 @@ import textwrap
 import numpy as np
 
 from stochq.claims import Finding, Result
+from stochq.formulas import symbols
 
 __all__ = ["case_caption", "claim_caption", "compared", "probability", "typeset"]
 
-GREEK = {
-    "Delta": "Δ",
-    "Gamma": "Γ",
-    "Omega": "Ω",
-    "alpha": "α",
-    "beta": "β",
-    "delta": "δ",
-    "eps": "ε",
-    "epsilon": "ε",
-    "eta": "η",
-    "gamma": "γ",
-    "kappa": "κ",
-    "lambda": "λ",
-    "omega": "ω",
-    "pi": "π",
-    "rho": "ρ",
-    "sigma": "σ",
-    "tau": "τ",
-    "xi": "ξ",
-}
-
-_GREEK_WORD = re.compile(rf"(?<![A-Za-z])({'|'.join(GREEK)})(?![A-Za-z])")
-_AVERAGE = re.compile(r"<(\S(?:[^<>]*\S)?)>")
-_DAGGER = re.compile(r"(?<=\b[a-z])\+(?=[ )\]⟩]|$)|\^dag\b")
 _SCRIPT = re.compile(r"([A-Za-zΑ-Ωα-ω]+|⟩)([_^])(\{[^{}]*\}|\w+(?:,\w+)*)")
-_MINUS = re.compile(r"(?<= )-(?= )")
 
 
 def typeset(text: str, width: int | None = None) -> str:
@@ -49,11 +25,7 @@ def typeset(text: str, width: int | None = None) -> str:
     width : int, optional
         Letters in a line.
     """
-    text = text.replace("$", r"\$").replace("->", "→")
-    text = _AVERAGE.sub(r"⟨\1⟩", text)
-    text = _DAGGER.sub("†", text)
-    text = _MINUS.sub("−", text)
-    text = _GREEK_WORD.sub(lambda match: GREEK[match[1]], text)
+    text = symbols(text.replace("$", r"\$"))
     text = text if width is None else textwrap.fill(text, width)
     return _SCRIPT.sub(_script, text)
 

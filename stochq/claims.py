@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from hashlib import sha256
 from pathlib import Path
@@ -19,6 +19,7 @@ from zlib import crc32
 import numpy as np
 
 from stochq.ensemble import Ensemble
+from stochq.evidence.family import holm_level
 from stochq.model import Model
 from stochq.references import Reference
 from stochq.simulation import simulate
@@ -38,6 +39,7 @@ __all__ = [
     "case_folder",
     "check_claim",
     "count_readings",
+    "judge_together",
     "sample_case",
 ]
 
@@ -225,6 +227,11 @@ class Result:
         return self.outcome == self.claim.expected
 
     @property
+    def verdicts(self) -> list[Verdict]:
+        """All verdicts of all cases."""
+        return [verdict for finding in self.findings for verdict in finding.verdicts]
+
+    @property
     def supporting(self) -> list[Verdict]:
         """Verdicts of the reading that the outcome rests on, one for each case.
 
@@ -348,9 +355,8 @@ def check_claim(
         Keep the trajectories of each case below it; the same call goes on with them.
     """
     start = time.perf_counter()
-    findings = []
-    for number, case in enumerate(claim.cases()):
-        ensemble = sample_case(
+    ensembles = [
+        sample_case(
             claim,
             number,
             profile=profile,
@@ -359,14 +365,59 @@ def check_claim(
             n_jobs=n_jobs,
             progress=progress,
         )
-        verdicts = tuple(
-            verify(ensemble, r.reference, alpha=alpha, resolution=r.resolution)
-            for r in case.readings
-        )
-        findings.append(Finding(case, ensemble, verdicts))
+        for number in range(len(claim.cases()))
+    ]
+    findings = _judge(claim.cases(), ensembles, alpha)
     return Result(
         claim=claim,
         outcome=_decide(findings),
-        findings=tuple(findings),
+        findings=findings,
         seconds=time.perf_counter() - start,
     )
+
+
+def _judge(
+    cases: Sequence[Case], ensembles: Sequence[Ensemble], alpha: float
+) -> tuple[Finding, ...]:
+    """Judge every reading of every case at one level."""
+    return tuple(
+        Finding(
+            case,
+            ensemble,
+            tuple(
+                verify(ensemble, r.reference, alpha=alpha, resolution=r.resolution)
+                for r in case.readings
+            ),
+        )
+        for case, ensemble in zip(cases, ensembles, strict=True)
+    )
+
+
+def judge_together(
+    results: Sequence[Result], alpha: float = FAMILY_ALPHA
+) -> list[Result]:
+    """Judge the results of a set of claims anew, at their common level by Holm's rule.
+
+    Parameters
+    ----------
+    results : sequence of Result
+        From `check_claim`, at whatever level.
+    alpha : float
+        Probability of any false alarm among all their verdicts.
+
+    Returns
+    -------
+    list of Result
+        The same trajectories, with outcomes at that level.
+    """
+    level = holm_level([v.p_value for r in results for v in r.verdicts], alpha)
+    judged = []
+    for result in results:
+        if all(verdict.alpha == level for verdict in result.verdicts):
+            judged.append(result)
+            continue
+        ensembles = [finding.ensemble for finding in result.findings]
+        findings = _judge(result.claim.cases(), ensembles, level)
+        outcome = _decide(findings)
+        judged.append(replace(result, outcome=outcome, findings=findings))
+    return judged

@@ -1,4 +1,4 @@
-"""The command line: ``stochq list``, ``verify``, ``run``, ``status`` and others.
+"""The command line: ``stochq list``, ``show``, ``verify``, ``run`` and others.
 
 Exit codes: 0 when everything comes out as recorded, 1 when something does not or
 trajectories fail, 2 for a usage or input error, 130 when interrupted and 143 when
@@ -19,8 +19,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn, TextIO
 
 from stochq.commands.arguments import UsageError
+from stochq.commands.claims import (
+    add_list_options,
+    add_show_options,
+    list_them,
+    show,
+)
 from stochq.commands.converge import add_converge_options, converge
 from stochq.commands.folders import add_merge_options, add_status_options, merge, status
+from stochq.commands.report import add_report_options, report
 from stochq.commands.runs import (
     add_extend_options,
     add_resume_options,
@@ -70,9 +77,11 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"stochq {_version()}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    commands.add_parser("list", help="list documents and claims", allow_abbrev=False)
     options = {
+        "list": ("list documents and claims", add_list_options),
+        "show": ("say all that is recorded of claims", add_show_options),
         "verify": ("check claims by trajectories", add_verify_options),
+        "report": ("write a page about checked claims", add_report_options),
         "run": ("execute a run file", add_run_options),
         "resume": ("go on with a run to its goal", add_resume_options),
         "extend": ("go on with a run to another goal", add_extend_options),
@@ -83,18 +92,6 @@ def _parser() -> argparse.ArgumentParser:
     for name, (purpose, add_options) in options.items():
         add_options(commands.add_parser(name, help=purpose, allow_abbrev=False))
     return parser
-
-
-def _list(claims: Sequence[Claim]) -> int:
-    """Print documents and claims, one line each."""
-    from stochq.documents import DOCUMENTS
-
-    for document in dict.fromkeys(claim.document for claim in claims):
-        print(f"{document}  {DOCUMENTS.get(document, '')}".rstrip())
-        for claim in claims:
-            if claim.document == document:
-                print(f"  {claim.id:<4} {claim.expected:<19} {claim.statement}")
-    return 0
 
 
 def _loaded() -> None:
@@ -109,18 +106,16 @@ def _dispatch(argv: Sequence[str] | None, claims: Sequence[Claim] | None) -> int
     args = _parser().parse_args(argv)
     _loaded()
     alone = {"run": run, "resume": go_on, "extend": go_on, "merge": merge}
-    alone["status"] = status
+    alone |= {"status": status, "report": report}
     if args.command in alone:
         return alone[args.command](args)
     if claims is None:
         from stochq.documents import all_claims
 
         claims = all_claims()
-    if args.command == "list":
-        return _list(claims)
-    if args.command == "converge":
-        return converge(args, claims)
-    return verify_claims(args, claims)
+    about = {"list": list_them, "show": show, "converge": converge}
+    about["verify"] = verify_claims
+    return about[args.command](args, claims)
 
 
 def _show_warning(
@@ -170,7 +165,7 @@ def main(
     argv : sequence of str, optional
         Arguments; by default those of the process.
     claims : sequence of Claim, optional
-        What `list`, `verify` and `converge` know; by default the claims of all
+        What `list`, `show`, `verify` and `converge` know; by default the claims of all
         documents.
     """
     if sys.stdout is None:  # closed by the shell

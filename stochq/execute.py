@@ -4,18 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-import numpy as np
-from scipy.stats import chi2
-
-from stochq.arrays import Floats
 from stochq.captions import probability
 from stochq.claims import Case, Finding, Reading
 from stochq.driver import How, run_setting
 from stochq.ensemble import Ensemble
 from stochq.extras import Extras
 from stochq.files import write_figure, write_json, write_table
+from stochq.frames import error_frame
 from stochq.plots import plot_findings
 from stochq.references import Reference, master_equation
 from stochq.runfile import RunFile
@@ -24,76 +21,13 @@ from stochq.setting import setting_of, stored_scheme
 from stochq.tables import verdict_record
 from stochq.verdict import Verdict, verify
 
-if TYPE_CHECKING:
-    import pandas as pd
-
-__all__ = ["RUN_FILE", "TRAJECTORIES", "error_frame", "execute_run", "sample_run"]
+__all__ = ["RUN_FILE", "TRAJECTORIES", "execute_run", "sample_run"]
 
 #: The copy of the run file beside the files of a run.
 RUN_FILE = "run.toml"
 
 #: The folder of the trajectories beside the files of a run, or of a verification.
 TRAJECTORIES = "trajectories"
-
-#: Both tails that the band of the expected error leaves out.
-TAILS = 0.05
-
-
-def error_frame(ensemble: Ensemble, reference: Reference) -> pd.DataFrame:
-    r"""Return the error of running means over 1, 2, 4, ... batches of trajectories.
-
-    .. math:: \sqrt{\langle (\bar O_n(t) - O(t))^2 \rangle_t} \quad\text{against}\quad
-        \sqrt{\langle \mathrm{sd}(t)^2 \rangle_t / n}
-
-    The means at different times are correlated: the square of the error has the law of
-    :math:`\chi^2_\nu / \nu` with :math:`\nu = (\sum\lambda)^2 / \sum\lambda^2` degrees
-    of freedom, for the eigenvalues of the covariance of the times (Satterthwaite).
-
-    Parameters
-    ----------
-    ensemble : Ensemble
-        From `simulate`.
-    reference : Reference
-        The same observables and times.
-
-    Returns
-    -------
-    DataFrame
-        n_traj, observable, rms_error, rms_mcse_expected, and the 95 % band
-        expected_low, expected_high of the error.
-    """
-    import pandas as pd
-
-    batches = ensemble.batches
-    counts = 2 ** np.arange(int(np.log2(len(batches))) + 1)
-    n_traj = counts * (ensemble.n_traj // len(batches))
-    running = np.cumsum(batches, axis=0)[counts - 1] / counts[:, None, None]
-    errors = np.sqrt(np.square(running - reference.values).mean(axis=2))
-    parts = []
-    for o, name in enumerate(ensemble.names):
-        expected = np.sqrt(np.square(ensemble.moments.sd[o]).mean() / n_traj)
-        low, high = _band(batches[:, o])
-        columns = {
-            "n_traj": n_traj,
-            "observable": name,
-            "rms_error": errors[:, o],
-            "rms_mcse_expected": expected,
-            "expected_low": low * expected,
-            "expected_high": high * expected,
-        }
-        parts.append(pd.DataFrame(columns))
-    return pd.concat(parts, ignore_index=True)
-
-
-def _band(batches: Floats) -> Floats:
-    """Return quantiles of error / expected error, from batch means (B, T)."""
-    centered = batches - batches.mean(axis=0)
-    eigenvalues = np.square(np.linalg.svd(centered, compute_uv=False))
-    if not eigenvalues.sum():
-        return np.ones(2)
-    freedom = eigenvalues.sum() ** 2 / np.square(eigenvalues).sum()
-    quantiles: Floats = chi2.ppf([TAILS / 2, 1 - TAILS / 2], freedom) / freedom
-    return np.sqrt(quantiles)
 
 
 def sample_run(run: RunFile, goal: Goal, how: How) -> Ensemble:

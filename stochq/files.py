@@ -21,6 +21,7 @@ __all__ = [
     "write_figure",
     "write_json",
     "write_table",
+    "write_text",
 ]
 
 #: Digits of verdicts in tables; those beyond are rounding.
@@ -59,10 +60,15 @@ def write_table(path: Path, frame: pd.DataFrame, digits: str | None = None) -> N
     _write(path, text.encode())
 
 
+def write_text(path: Path, text: str) -> None:
+    """Write a text as UTF-8."""
+    _write(path, text.encode())
+
+
 def write_json(path: Path, value: Any) -> None:
-    """Write strict JSON: NaN becomes null, an infinity "inf" or "-inf"."""
+    """Write strict JSON: what is not a finite number becomes null."""
     text = json.dumps(_strict(value), indent=2, allow_nan=False)
-    _write(path, f"{text}\n".encode())
+    write_text(path, f"{text}\n")
 
 
 def _strict(value: Any) -> Any:
@@ -74,7 +80,7 @@ def _strict(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [_strict(item) for item in value]
     if isinstance(value, float) and not np.isfinite(value):
-        return None if np.isnan(value) else str(value)
+        return None
     return value
 
 

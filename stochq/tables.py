@@ -1,4 +1,4 @@
-"""Tables: results of claims as tidy frames, as JSON records and as plain text.
+"""Tables: results of claims as tidy frames and as plain text.
 
 Numbers that do not depend on the clock come first and are written in one fixed way, so
 that two runs with the same seed give the same bytes but for the column `seconds`.
@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from stochq.captions import probability
-from stochq.claims import Finding, Limit, Reading, Result
+from stochq.claims import Finding, Reading, Result
+from stochq.frames import point_frame
 from stochq.verdict import Verdict
 
 if TYPE_CHECKING:
@@ -23,8 +24,8 @@ if TYPE_CHECKING:
 __all__ = [
     "claim_frame",
     "format_table",
+    "summary_record",
     "verdict_record",
-    "verdict_records",
     "verdict_table",
 ]
 
@@ -64,10 +65,9 @@ def _detectable_shift(result: Result) -> float:
 
 def _detectable(result: Result) -> str:
     """Return the smallest fault that would have been caught, in words."""
-    rate = _detectable_rate(result)
-    if rate is None:
-        return f"shift {100 * _detectable_shift(result):.2g} %"
-    return f"rate {100 * rate:.2g} %"
+    rate, shift = _detectable_rate(result), _detectable_shift(result)
+    kind, size = ("shift", shift) if rate is None else ("rate", rate)
+    return f"{kind} {100 * size:.2g} %" if np.isfinite(size) else "nothing"
 
 
 def _total(result: Result) -> int:
@@ -75,42 +75,48 @@ def _total(result: Result) -> int:
     return sum(finding.ensemble.n_traj for finding in result.findings)
 
 
-def verdict_table(results: Sequence[Result]) -> pd.DataFrame:
-    """Return one row per claim; the last column, `seconds`, is the only timing.
+def summary_record(result: Result) -> dict[str, Any]:
+    """Return the numbers of a claim's verdicts in short.
 
-    The numbers are those of the verdicts that the outcome rests on: the largest
-    deviation, the smallest p-value, and the detectable faults relative to 1 (a rate's:
-    the least well known rate in the case that knows it best).
+    They are those of the verdicts that the outcome rests on: the largest deviation, the
+    smallest p-value, and the detectable faults relative to 1 (a rate's: the least well
+    known rate in the case that knows it best).
     """
+    max_z, p_value = _worst(result)
+    return {
+        "max_z": max_z,
+        "p_value": p_value,
+        "detectable": _detectable(result),
+        "detectable_shift": _detectable_shift(result),
+        "detectable_rate": _detectable_rate(result),
+        "n_traj": _total(result),
+    }
+
+
+def verdict_table(results: Sequence[Result]) -> pd.DataFrame:
+    """Return one row per claim; the last column, `seconds`, is the only timing."""
     import pandas as pd
 
-    rows = []
-    for result in results:
-        max_z, p_value = _worst(result)
-        row = {
+    rows = [
+        {
             "id": result.claim.id,
             "document": result.claim.document,
             "statement": result.claim.statement,
             "expected": result.claim.expected,
             "found": result.outcome,
             "as_recorded": result.as_recorded,
-            "max_z": max_z,
-            "p_value": p_value,
-            "detectable": _detectable(result),
-            "detectable_shift": _detectable_shift(result),
-            "detectable_rate": _detectable_rate(result),
-            "n_traj": _total(result),
+            **summary_record(result),
             "seconds": round(result.seconds, 3),
         }
-        rows.append(row)
+        for result in results
+    ]
     return pd.DataFrame(rows).astype({"detectable_rate": float})
 
 
 def claim_frame(result: Result) -> pd.DataFrame:
     """Return every compared point of a claim, one row each.
 
-    Columns: case, reading, says, observable, time, mean, sd, mcse_mean, reference,
-    step_bias, error, z, where z = (mean - step_bias - reference) / error.
+    Columns: case, reading, says, and those of `point_frame`.
     """
     import pandas as pd
 
@@ -130,28 +136,15 @@ def _reading_frame(
     finding: Finding, reading: Reading, verdict: Verdict
 ) -> pd.DataFrame:
     """Return the compared points of one reading."""
-    import pandas as pd
-
-    ensemble, reference = finding.ensemble, reading.reference
-    rows = [ensemble.names.index(name) for name in reference.names]
-    gaps = np.abs(ensemble.times[:, None] - reference.times)
-    pick = np.ix_(rows, gaps.argmin(axis=0))
-    return pd.DataFrame(
-        {
-            "case": finding.case.label,
-            "reading": reading.label,
-            "says": reading.says,
-            "observable": np.repeat(reference.names, reference.times.size),
-            "time": np.tile(reference.times, len(reference.names)),
-            "mean": ensemble.mean[pick].ravel(),
-            "sd": ensemble.spread()[pick].ravel(),
-            "mcse_mean": ensemble.mcse[pick].ravel(),
-            "reference": reference.values.ravel(),
-            "step_bias": verdict.step_bias.ravel(),
-            "error": verdict.error.ravel(),
-            "z": verdict.z.ravel(),
-        }
-    )
+    words = {
+        "case": finding.case.label,
+        "reading": reading.label,
+        "says": reading.says,
+    }
+    frame = point_frame(finding.ensemble, reading.reference, verdict)
+    for place, name in enumerate(("case", "reading", "says")):
+        frame.insert(place, name, words[name])
+    return frame
 
 
 def _line(cells: Sequence[str]) -> str:
@@ -202,53 +195,9 @@ def format_table(results: Sequence[Result]) -> str:
 
 def verdict_record(verdict: Verdict) -> dict[str, Any]:
     """Return the numbers of one verdict, without its arrays."""
-    arrays = ("z", "names", "times", "step_bias", "error")
-    names = [field.name for field in fields(verdict) if field.name not in arrays]
-    return {name: getattr(verdict, name) for name in names}
-
-
-def _limit_record(limit: Limit) -> dict[str, Any]:
-    """Return a limit with the order that was found."""
-    found = {"found_order": limit.found_order, "holds": limit.holds}
-    kept = ("label", "sizes", "deviations", "order", "tolerance")
-    return {**{name: getattr(limit, name) for name in kept}, **found}
-
-
-def _finding_record(finding: Finding) -> dict[str, Any]:
-    """Return one case: how it was simulated, and all its verdicts."""
-    provenance = finding.ensemble.provenance
-    kept = ("scheme", "dt", "unraveling", "norm_defect", "versions")
+    values = {field.name: getattr(verdict, field.name) for field in fields(verdict)}
     return {
-        "label": finding.case.label,
-        "model": finding.case.model.name,
-        "n_traj": finding.ensemble.n_traj,
-        "seed": finding.ensemble.seed,
-        **{key: provenance[key] for key in kept},
-        "verdicts": [
-            {"label": reading.label, "says": reading.says, **verdict_record(verdict)}
-            for reading, verdict in zip(
-                finding.case.readings, finding.verdicts, strict=True
-            )
-        ],
-        "limits": [_limit_record(limit) for limit in finding.case.limits],
+        name: value
+        for name, value in values.items()
+        if name != "names" and not isinstance(value, np.ndarray)
     }
-
-
-def verdict_records(results: Sequence[Result]) -> list[dict[str, Any]]:
-    """Return one nested record per claim with every verdict of every case."""
-    return [
-        {
-            "id": result.claim.id,
-            "document": result.claim.document,
-            "statement": result.claim.statement,
-            "equation": result.claim.equation,
-            "source": result.claim.source,
-            "expected": result.claim.expected,
-            "reason": result.claim.reason,
-            "found": result.outcome,
-            "as_recorded": result.as_recorded,
-            "cases": [_finding_record(finding) for finding in result.findings],
-            "seconds": round(result.seconds, 3),
-        }
-        for result in results
-    ]

@@ -8,49 +8,30 @@ sampling error, the step bias, and the smallest fault that would have been caugh
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 import numpy as np
-from scipy.special import ndtri
-from scipy.stats import norm
-from scipy.stats import t as student
 
 from stochq.arrays import Floats
 from stochq.ensemble import Ensemble
 from stochq.errors import ModelError
-from stochq.maxima import MaxLaw
+from stochq.evidence.biases import BiasFrom, KnownBias, known_bias
+from stochq.evidence.family import holm_level
+from stochq.evidence.independence import lag_of_repetition, scatter_of_batches
+from stochq.evidence.maxima import IndependentLaw, MaxLaw
+from stochq.evidence.points import Points, compare, standardized
+from stochq.evidence.remedies import FEWEST, detectable_shift, remedy
+from stochq.evidence.scores import Score, mean_scores, rate_scores
 from stochq.references import Reference
-from stochq.scores import (
-    Points,
-    Score,
-    compare,
-    mean_scores,
-    rate_scores,
-    standardized,
-)
 
-__all__ = ["Verdict", "verify"]
+__all__ = ["Verdict", "verify", "verify_together"]
 
-#: Probability with which a fault of the detectable size is caught.
-POWER = 0.99
-
-#: Relative error allowed for in an exact step bias.
-BIAS_UNCERTAINTY = 0.1
-
-#: The same for an estimated one, of its largest value over the times: two steps cannot
-#: tell whether the declared order, with which they are extrapolated, has set in.
-ESTIMATE_UNCERTAINTY = 0.5
-
-#: Fewer trajectories than this never pass: their own errors are not known well enough.
-FEWEST = 100
-
-#: Standard errors of an estimated step bias that are allowed for.
-BIAS_SIGMAS = 3.0
+#: Events behind a mean, at least, for its batches to be near normal.
+OFTEN = 400
 
 Status = Literal["pass", "fail", "inconclusive"]
-BiasFrom = Literal["exact", "estimate", "given", "unknown"]
 
 #: How a step bias became known, in words.
 BIAS_WORDS = {
@@ -89,17 +70,21 @@ class Verdict:
     step_bias : ndarray, shape (O, T)
         The step bias that was taken off, in each observable's unit (NaN if unknown, 0
         where a bound was given instead).
+    bias_error : ndarray, shape (O, T)
+        How far it may be off, the half-width of its interval (NaN if unknown). It is
+        allowed for at every point.
     bias_from : "exact", "estimate", "given" or "unknown"
         Whether it was computed without sampling, or estimated from steps dt and dt/2 on
         common paths.
     critical_z : float
         Deviation at which p = alpha.
     z : ndarray, shape (O, T)
-        Signed deviation of every compared point beyond the step bias, in units of
-        `error`.
+        Signed deviation of every compared point, as the normal deviate of the same
+        probability: about ``(mean - step_bias - reference) / error``, but for the
+        skewness of means of rare events. What is allowed for is still in it.
     error : ndarray, shape (O, T)
-        Standard errors that the verdict used: ``ensemble.mcse``, enlarged where a mean
-        rests on few rare events.
+        Standard errors of the deviations: ``ensemble.mcse``, more where a mean rests
+        on few rare events or the reference was itself sampled.
     names : tuple of str
         Compared observables, the rows of `z`.
     times : ndarray, shape (T,) [time]
@@ -110,6 +95,10 @@ class Verdict:
         Trajectories behind it.
     reasons : tuple of str
         Why it is inconclusive, with the remedy.
+    n_needed : float or None
+        About how many trajectories would decide, if that is what it takes.
+    dt_needed : float or None
+        Which step would decide, if that is what it takes.
     """
 
     status: Status
@@ -121,6 +110,7 @@ class Verdict:
     rate_error: Mapping[str, tuple[float, float]]
     bias: float
     step_bias: Floats
+    bias_error: Floats
     bias_from: BiasFrom
     critical_z: float
     z: Floats
@@ -131,6 +121,8 @@ class Verdict:
     resolution: float
     n_traj: int
     reasons: tuple[str, ...]
+    n_needed: float | None = None
+    dt_needed: float | None = None
 
     def explain(self) -> str:
         """Return the verdict in words, one statement per line."""
@@ -152,9 +144,11 @@ class Verdict:
         elif self.bias == 0:
             lines.append("step bias: none")
         else:
+            errors = np.where(self.error > 0, self.error, np.inf)
+            doubt = float((self.bias_error / errors).max())
             lines.append(
                 f"step bias: at most {self.bias:.3g} standard errors, "
-                + BIAS_WORDS[self.bias_from]
+                f"{BIAS_WORDS[self.bias_from]}; {doubt:.2g} more allowed for"
             )
         lines.append(
             f"would have caught: a shift of {100 * self.detectable_shift:.3g} % of "
@@ -171,110 +165,6 @@ class Verdict:
     def __repr__(self) -> str:
         """Give the first line of the explanation."""
         return self.explain().splitlines()[0]
-
-
-class _Bias(NamedTuple):
-    """Step bias (O, T): what is known of it, and what may be wrong with that."""
-
-    known: Floats
-    bound: Floats
-    source: BiasFrom
-
-
-def _step_bias(bias: Any, ensemble: Ensemble, rows: list[int]) -> _Bias:
-    """Return the step bias, or the bound given in its place; only `rows` matter."""
-    zero = np.zeros_like(ensemble.mean)
-    if bias is None:
-        exact = ensemble.doubted_bias
-        if exact is not None and np.isfinite(np.array(exact)[:, rows]).all():
-            known, doubt = exact
-            bound = BIAS_UNCERTAINTY * np.abs(known) + _over_times(doubt)
-            return _Bias(known, bound, "exact")
-        estimate = ensemble.estimated_bias
-        if estimate is None or np.isnan(np.array(estimate)[:, rows]).any():
-            return _Bias(zero, zero, "unknown")
-        values, error = estimate
-        size = np.abs(values).max(axis=1, keepdims=True)
-        bound = ESTIMATE_UNCERTAINTY * size + BIAS_SIGMAS * error
-        return _Bias(values, bound, "estimate")
-    array = np.asarray(bias)
-    if array.dtype.kind not in "iuf" or not np.isfinite(array).all():
-        raise ModelError(f"`bias` must be finite real numbers, but is {bias!r:.60}")
-    array = np.abs(array.astype(np.float64))
-    if array.ndim and array.shape != zero.shape:
-        raise ModelError(
-            f"`bias` must be a number or have shape {zero.shape}, "
-            f"but has shape {array.shape}"
-        )
-    return _Bias(zero, zero + array, "given")
-
-
-def _over_times(curves: Floats) -> Floats:
-    """Return the largest value over all times so far, at every time, shape (O, T).
-
-    A bias may pass through zero; what is not known of it does not.
-    """
-    largest: Floats = np.maximum.accumulate(curves, axis=1)
-    return largest
-
-
-def _normal_equivalent(z: Floats, freedom: Any) -> Floats:
-    """Return the normal deviate with the tail probability of Student's t."""
-    normal = norm.isf(student.sf(z, freedom))
-    # where the tail underflows, any number this large means the same
-    result: Floats = np.where(np.isfinite(normal), normal, np.maximum(z, 30.0))
-    return np.where(z <= 0, 0.0, result)
-
-
-def _shift(points: Points, means: Mapping[str, Score], reach: float) -> float:
-    """Return the detectable shift of the worst observable, in units of its scale."""
-    worst = 0.0
-    for o, name in enumerate(points.names):
-        mine = points.observable == o
-        if name in means:
-            size = reach * means[name].error + means[name].allowed
-        else:  # no point rests on many events: take the points one by one
-            each = reach * points.error * points.random + points.allowed
-            size = float(each[mine].max())
-        worst = max(worst, size / float(points.scale[mine][0]))
-    return worst
-
-
-def _reasons(
-    ensemble: Ensemble, bias: _Bias, points: Points, shift: float, resolution: float
-) -> list[str]:
-    """Say why a run that does not fail cannot pass either, and what would help."""
-    reasons, n = [], ensemble.n_traj
-    if bias.source == "unknown":
-        reasons.append(
-            "inconclusive: the step bias of this scheme is unknown for what is "
-            "compared here; pass `bias=`, for example the difference to a run with dt/2"
-        )
-    if not (points.times > ensemble.times[0]).any():
-        reasons.append("inconclusive: only the initial state was compared")
-    if np.isinf(points.error).any():
-        reasons.append(
-            "inconclusive: a function without `limits` has hardly fluctuated: how much "
-            "rare events matter is not known"
-        )
-    elif not np.isfinite(shift):
-        reasons.append("inconclusive: the errors are not finite numbers")
-    if n < FEWEST:
-        reasons.append(f"inconclusive: fewer than {FEWEST} trajectories")
-    taken = float((np.abs(points.taken) / points.scale).max())
-    floor = float((points.allowed / points.scale).max())
-    if taken > resolution or (shift > resolution and floor > 0.5 * resolution):
-        reasons.append(
-            f"inconclusive: the step bias is {max(taken, floor):.3g} of scale; "
-            "use a smaller dt"
-        )
-    elif np.isfinite(shift) and shift > resolution:
-        needed = n * ((shift - floor) / (resolution - floor)) ** 2
-        reasons.append(
-            f"inconclusive: a shift below {shift:.2%} of scale would go unnoticed; "
-            f"about {needed:.2g} trajectories would resolve {resolution:.2%}"
-        )
-    return reasons
 
 
 def _diverged(
@@ -317,6 +207,7 @@ def _without_numbers(
         rate_error={},
         bias=np.nan,
         step_bias=nothing,
+        bias_error=nothing,
         bias_from="unknown",
         critical_z=np.nan,
         z=nothing,
@@ -392,62 +283,136 @@ def verify(
     if lost := _lost(ensemble, rows):
         told = _diverged if min(lost) < len(ensemble.dynamics.observables) else _failed
         return told(ensemble, reference, alpha, resolution)
-    biases = _step_bias(bias, ensemble, rows)
-    points = compare(ensemble, reference, biases.known, biases.bound)
+    known = known_bias(bias, ensemble, rows)
+    points = compare(ensemble, reference, known)
     far = np.abs(points.delta + points.taken) > 2 * points.range
     bounded = not ensemble.dynamics.raw  # a norm that grows takes means anywhere
     if far.any() and bounded and not ensemble.scheme.traits.unitary:
         return _diverged(ensemble, reference, alpha, resolution)
-    excess = np.abs(points.delta) - points.allowed
-    broken = ~points.random & (excess > 0)
+    if repeated := _dependence(ensemble, points):
+        return _without_numbers(
+            "fail", repeated, ensemble, reference, alpha, resolution
+        )
+    return _judged(ensemble, reference, known, points, alpha, resolution)
+
+
+def _judged(
+    ensemble: Ensemble,
+    reference: Reference,
+    known: KnownBias,
+    points: Points,
+    alpha: float,
+    resolution: float,
+) -> Verdict:
+    """Return the verdict on deviations of independent trajectories."""
+    broken = ~points.random & (np.abs(points.delta) > points.allowed)
     factor = standardized(points, points.regular)
     means = mean_scores(points, factor)
     rates = rate_scores(reference, points, factor)
     scores = [*means.values(), *rates.values()]
-    errors = np.where(points.random & (points.error > 0), points.error, np.inf)
-    z = _normal_equivalent(excess / errors, ensemble.n_traj - 1)
-    score_z = _normal_equivalent(
-        np.array([score.z for score in scores]), max(factor.shape[0] // 2 - 1, 1)
-    )
-    law = _joint_law(points, factor, scores)
+    z = points.deviates(beyond_allowed=True)
+    law = _joint_law(points, factor, scores, reference.mcse is not None)
     critical = law.quantile(alpha) if law else 0.0
-    max_z = max(float(z.max()), float(score_z.max(initial=0.0)))
+    max_z = max([float(np.abs(z).max()), *(score.z for score in scores)])
     p_value = law.tail(max_z) if law else 1.0
-    if np.isnan(z).any() or np.isnan(score_z).any():
+    if np.isnan(max_z) or np.isnan(z).any():
         p_value = np.nan
     if broken.any():
         max_z, p_value = np.inf, 0.0
-    reach = critical + float(ndtri(POWER))
-    shift = _shift(points, means, reach)
-    reasons = _reasons(ensemble, biases, points, shift, resolution)
+    found = remedy(ensemble, known, points, means, critical, resolution)
     failed = p_value < alpha
     if np.isnan(p_value):
-        reasons.append("inconclusive: deviations are not finite numbers")
+        found.reasons.append("inconclusive: deviations are not finite numbers")
     shape = (len(points.names), points.times.size)
-    taken = points.taken.reshape(shape) + (
-        np.nan if biases.source == "unknown" else 0.0
-    )
+    unknown = np.nan if known.source == "unknown" else 0.0
+    taken = points.taken.reshape(shape) + unknown
+    errors = np.where(points.random & (points.error > 0), points.error, np.inf)
     return Verdict(
-        status="fail" if failed else "inconclusive" if reasons else "pass",
+        status="fail" if failed else "inconclusive" if found.reasons else "pass",
         p_value=p_value,
         max_z=max_z,
-        where=_where(points, z, broken, scores, score_z),
-        detectable_shift=shift,
-        detectable_rate={k: reach * s.error + s.allowed for k, s in rates.items()},
-        rate_error={k: (s.estimate, s.error) for k, s in rates.items()},
+        where=_where(points, z, broken, scores),
+        detectable_shift=detectable_shift(points, means, critical),
+        detectable_rate={name: s.reach(critical) for name, s in rates.items()},
+        rate_error={name: (s.estimate, s.error) for name, s in rates.items()},
         bias=float((np.abs(taken).ravel() / errors).max()),
         step_bias=taken,
-        bias_from=biases.source,
+        bias_error=points.doubt.reshape(shape) + unknown,
+        bias_from=known.source,
         critical_z=critical,
-        z=(points.delta / errors).reshape(shape),
+        z=points.deviates(beyond_allowed=False).reshape(shape),
         error=points.error.reshape(shape),
         names=points.names,
         times=points.times,
         alpha=alpha,
         resolution=resolution,
         n_traj=ensemble.n_traj,
-        reasons=() if failed else tuple(reasons),
+        reasons=() if failed else tuple(found.reasons),
+        n_needed=None if failed else found.n_traj,
+        dt_needed=None if failed else found.dt,
     )
+
+
+def _dependence(ensemble: Ensemble, points: Points) -> str | None:
+    """Say how trajectories depend on each other, if they do."""
+    if ensemble.provenance["stratified"]:  # its batches are not those of one law
+        return None
+    often = points.regular & (np.square(points.skewness) * OFTEN <= 1)
+    if not often.any():
+        return None
+    factor, size = standardized(points, often), ensemble.statistics.size
+    observable = points.observable[often]
+    curves = [factor[:, observable == o].mean(axis=1) for o in np.unique(observable)]
+    lag = lag_of_repetition(np.stack(curves, axis=1))
+    if lag is not None:
+        return (
+            f"trajectories repeat themselves after {lag * size}: random numbers were "
+            "used more than once"
+        )
+    sd = points.own[often] * np.sqrt(ensemble.n_traj)
+    scatter, limit = scatter_of_batches(points.batches[:, often] / sd, size)
+    if (scatter > limit).any():
+        return (
+            f"trajectories depend on each other: means over {size} of them scatter "
+            f"{scatter.max():.3g} times as much as those of independent ones"
+        )
+    return None
+
+
+def verify_together(
+    pairs: Sequence[tuple[Ensemble, Reference]],
+    *,
+    alpha: float = 1e-3,
+    resolution: float = 0.1,
+) -> list[Verdict]:
+    """Judge several ensembles, each against its reference, at one common level.
+
+    Parameters
+    ----------
+    pairs : sequence of (Ensemble, Reference)
+        What to compare. Pairs may share an ensemble: Holm's rule needs no independence.
+    alpha : float, default 1e-3
+        Probability that any correct model fails.
+    resolution : float, default 0.1
+        As in `verify`.
+
+    Returns
+    -------
+    list of Verdict
+        Each at the level ``alpha / (K - R)``, with R of K verdicts failed.
+
+    Raises
+    ------
+    ModelError
+        As `verify` does.
+    """
+    level, found = alpha / max(len(pairs), 1), list[Verdict]()
+    while True:
+        found = [verify(e, r, alpha=level, resolution=resolution) for e, r in pairs]
+        common = holm_level([verdict.p_value for verdict in found], alpha)
+        if common == level:
+            return found
+        level = common
 
 
 def _lost(ensemble: Ensemble, rows: list[int]) -> list[int]:
@@ -456,27 +421,31 @@ def _lost(ensemble: Ensemble, rows: list[int]) -> list[int]:
     return [row for row in rows if not found[row].all()]
 
 
-def _joint_law(points: Points, factor: Floats, scores: list[Score]) -> MaxLaw | None:
-    """Return the law of the largest deviation over points and scores."""
+def _joint_law(
+    points: Points, factor: Floats, scores: Sequence[Score], sampled: bool
+) -> MaxLaw | IndependentLaw | None:
+    """Return the law of the largest deviation over points and scores.
+
+    How the points of a sampled reference are correlated is not known, nor is it where
+    there are few batches: then the bound for any correlation serves.
+    """
     if not points.random.any():
         return None
+    if sampled or factor.shape[0] < FEWEST:
+        return IndependentLaw(int(points.random.sum()) + len(scores))
     columns = [standardized(points, points.random)]
     for score in scores:
         column = factor @ score.weights
         columns.append((column / np.linalg.norm(column))[:, None])
-    joint = np.hstack(columns)
-    if joint.shape[0] < FEWEST:  # too few batches to tell correlation: assume none
-        joint = np.eye(joint.shape[1])
-    return MaxLaw(joint)
+    return MaxLaw(np.hstack(columns))
 
 
-def _where(
-    points: Points, z: Floats, broken: Any, scores: list[Score], score_z: Floats
-) -> str:
+def _where(points: Points, z: Floats, broken: Any, scores: Sequence[Score]) -> str:
     """Name what deviates most."""
-    if not broken.any() and score_z.max(initial=0.0) > z.max():
-        return scores[int(score_z.argmax())].label
-    worst = int((np.abs(points.delta) * broken if broken.any() else z).argmax())
-    o, t = divmod(worst, points.times.size)
+    sizes = np.abs(points.delta) * broken if broken.any() else np.abs(z)
+    most = max(scores, key=lambda score: score.z, default=None)
+    if not broken.any() and most is not None and most.z > sizes.max():
+        return most.label
+    o, t = divmod(int(sizes.argmax()), points.times.size)
     at = f"{points.names[o]!r} at t = {points.times[t]:.4g}"
     return f"{at}, which no trajectory can change" if broken.any() else at

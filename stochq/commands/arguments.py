@@ -5,9 +5,13 @@ from __future__ import annotations
 import argparse
 import difflib
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from stochq.claims import Claim
 
 __all__ = [
     "UsageError",
@@ -18,6 +22,7 @@ __all__ = [
     "number_above_zero",
     "number_of_jobs",
     "output_path",
+    "select_claims",
     "shard_argument",
     "unknown_name",
     "whole_argument",
@@ -159,3 +164,19 @@ def unknown_name(what: str, name: str, known: Iterable[str]) -> UsageError:
         f"{what}, but is {name!r:.40}; {lead} {', '.join(close or known)}"
         f"{'?' if close else ''}"
     )
+
+
+def select_claims(names: Sequence[str], claims: Sequence[Claim]) -> list[Claim]:
+    """Return the claims that ids and document numbers stand for, in their own order."""
+    by_id = {claim.id.upper(): {claim.id} for claim in claims}
+    groups = dict(by_id)
+    for claim in claims:
+        groups.setdefault(claim.document, set()).add(claim.id)
+    chosen: set[str] = set()
+    for name in names or groups:
+        key = name.zfill(3) if name.isdigit() else name.upper()
+        if key not in groups:
+            what = "a claim must be an id or a document"
+            raise unknown_name(what, name, groups)
+        chosen |= groups[key]
+    return [claim for claim in claims if claim.id in chosen]

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import argparse
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from stochq.commands.arguments import (
     UsageError,
@@ -15,8 +15,8 @@ from stochq.commands.arguments import (
     input_errors,
     jobs_for,
     output_path,
+    select_claims,
     shard_argument,
-    unknown_name,
     whole_argument,
 )
 
@@ -35,6 +35,7 @@ class _Options(NamedTuple):
     seed: int
     n_jobs: int | None
     shard: tuple[int, int] | None
+    report: bool
 
 
 def add_verify_options(parser: argparse.ArgumentParser) -> None:
@@ -50,6 +51,9 @@ def add_verify_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--shard", metavar="I/N", help="only the I-th of N parts; join them by merge"
     )
+    parser.add_argument(
+        "--report", action="store_true", help="write a page, too: OUT/report.html"
+    )
     add_worker_options(parser)
 
 
@@ -61,33 +65,23 @@ def _profile(text: str) -> Profile:
     raise UsageError(f"`--profile` must be quick or full, but is {text:.40}")
 
 
-def _select(names: Sequence[str], claims: Sequence[Claim]) -> list[Claim]:
-    """Return the claims that ids and document numbers stand for, in their own order."""
-    by_id = {claim.id.upper(): {claim.id} for claim in claims}
-    groups = dict(by_id)
-    for claim in claims:
-        groups.setdefault(claim.document, set()).add(claim.id)
-    chosen: set[str] = set()
-    for name in names or groups:
-        key = name.zfill(3) if name.isdigit() else name.upper()
-        if key not in groups:
-            what = "a claim must be an id or a document"
-            raise unknown_name(what, name, groups)
-        chosen |= groups[key]
-    return [claim for claim in claims if claim.id in chosen]
-
-
-def _save(results: Sequence[Result], out: Path) -> None:
-    """Write the verdicts so far, and the table and figure of the latest claim."""
+def _save(
+    results: Sequence[Result],
+    new: Sequence[Result],
+    run: Mapping[str, Any],
+    out: Path,
+) -> None:
+    """Write the verdicts so far, and the tables and figures of new results."""
     from stochq.files import VERDICT_DIGITS, write_figure, write_json, write_table
     from stochq.plots import plot_claim
-    from stochq.tables import claim_frame, verdict_records, verdict_table
+    from stochq.report import verdicts_record
+    from stochq.tables import claim_frame, verdict_table
 
-    latest = results[-1]
-    write_table(out / f"{latest.claim.id}.csv", claim_frame(latest))
-    write_figure(out / f"{latest.claim.id}.png", plot_claim(latest))
+    for result in new:
+        write_table(out / f"{result.claim.id}.csv", claim_frame(result))
+        write_figure(out / f"{result.claim.id}.png", plot_claim(result))
     write_table(out / "verdicts.csv", verdict_table(results), VERDICT_DIGITS)
-    write_json(out / "verdicts.json", verdict_records(results))
+    write_json(out / "verdicts.json", verdicts_record(run, results))
 
 
 def verify_claims(args: argparse.Namespace, claims: Sequence[Claim]) -> int:
@@ -99,8 +93,14 @@ def verify_claims(args: argparse.Namespace, claims: Sequence[Claim]) -> int:
         whole_argument(args.seed, "--seed", at_least=0),
         jobs_for(args),
         shard_argument(args.shard),
+        args.report,
     )
-    selected = _select(args.claims, claims)
+    selected = select_claims(args.claims, claims)
+    if options.shard is not None and options.report:
+        raise UsageError(
+            "`--report` must go with all trajectories, but `--shard` asks for a part; "
+            "merge the shards first"
+        )
     if options.shard is not None:
         _check_shards(selected, options)
     with input_errors(), backend(args.backend, args.scheduler):
@@ -135,12 +135,19 @@ def _bar(claims: Sequence[Claim]) -> Iterator[Claim]:
 
 def _check(claims: Sequence[Claim], options: _Options, out: Path) -> int:
     """Check claims one by one, and write each as it is finished."""
-    from stochq.claims import FAMILY_ALPHA, check_claim, count_readings
+    from stochq.claims import (
+        FAMILY_ALPHA,
+        check_claim,
+        count_readings,
+        judge_together,
+    )
     from stochq.execute import TRAJECTORIES
+    from stochq.report import run_record, write_report
     from stochq.running.interrupts import Terminated
     from stochq.tables import format_table
 
     alpha = FAMILY_ALPHA / count_readings(claims)
+    run = run_record(claims, options.profile, options.seed)
     results: list[Result] = []
     try:
         for claim in _bar(claims):
@@ -152,15 +159,24 @@ def _check(claims: Sequence[Claim], options: _Options, out: Path) -> int:
                 alpha=alpha,
                 folder=out / TRAJECTORIES,
             )
-            _save([*results, result], out)
+            _save([*results, result], [result], run, out)
             results.append(result)
     except (KeyboardInterrupt, Terminated) as error:
         judged = ", ".join(result.claim.id for result in results) or "nothing"
         raise _stopped(error, f"judged in {out}: {judged}") from None
+    # the level of each single verdict is only known when all of them are
+    together = judge_together(results)
+    changed = [
+        new for new, old in zip(together, results, strict=True) if new is not old
+    ]
+    _save(together, changed, run, out)
+    results = together
     _remove(claims, options, out / TRAJECTORIES)
     recorded = sum(result.as_recorded for result in results)
     print(format_table(results))
     print(f"\n{recorded} of {len(results)} claims as recorded; results in {out}")
+    if options.report:
+        print(f"report in {write_report(out)}")
     return 0 if recorded == len(results) else 1
 
 
@@ -191,7 +207,7 @@ def _sample(claims: Sequence[Claim], options: _Options, out: Path) -> int:
     from stochq.execute import TRAJECTORIES
     from stochq.running.interrupts import Terminated
 
-    profile, seed, n_jobs, shard = options
+    profile, seed, n_jobs, shard, _ = options
     count = 0
     try:
         for claim in _bar(claims):

@@ -13,7 +13,7 @@ from stochq.ensemble import Ensemble
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["sampling_frame"]
+__all__ = ["error_band", "sampling_frame"]
 
 #: Both tails that the band of the expected error leaves out.
 TAILS = 0.05
@@ -56,7 +56,7 @@ def sampling_frame(ensemble: Ensemble, truth: Floats, label: str) -> pd.DataFram
     counts = 2 ** np.arange(int(np.log2(len(batches))) + 1)
     running = np.cumsum(batches, axis=0)[counts - 1] / counts[:, None, None]
     n_traj = counts * (ensemble.n_traj // len(batches))
-    low, high = _band(batches.reshape(len(batches), -1))
+    low, high = error_band(batches.reshape(len(batches), -1))
     return pd.DataFrame(
         {
             "n_traj": n_traj,
@@ -71,7 +71,7 @@ def sampling_frame(ensemble: Ensemble, truth: Floats, label: str) -> pd.DataFram
     )
 
 
-def _band(batches: Floats) -> Floats:
+def error_band(batches: Floats) -> Floats:
     """Return quantiles of error / expected error, from batch means (B, n)."""
     centered = batches - batches.mean(axis=0)
     eigenvalues = np.square(np.linalg.svd(centered, compute_uv=False))

@@ -16,11 +16,10 @@ from stochq.references import Reference
 from stochq.verdict import Verdict
 
 if TYPE_CHECKING:
-    import pandas as pd
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["plot_claim", "plot_error_convergence", "plot_finding", "plot_findings"]
+__all__ = ["COLORS", "LIMIT", "plot_claim", "plot_finding", "plot_findings", "shown"]
 
 #: Colors that the color-blind can tell apart (Okabe and Ito, without yellow).
 COLORS = (
@@ -52,7 +51,7 @@ COLUMNS, CASE_WIDTH, CASE_HEIGHT, LEGEND_WIDTH = 3, 4.4, 4.6, 2.5
 Colors = Mapping[str, str]
 
 
-def _shown(names: Sequence[str]) -> list[str]:
+def shown(names: Sequence[str]) -> list[str]:
     """Return all names or, where there are too many to tell apart, some of them."""
     if len(names) <= MANY:
         return list(names)
@@ -62,7 +61,7 @@ def _shown(names: Sequence[str]) -> list[str]:
 
 def _colors(findings: Sequence[Finding]) -> dict[str, str]:
     """Return the color of every observable shown in any of some cases."""
-    names = dict.fromkeys(name for f in findings for name in _shown(compared(f)))
+    names = dict.fromkeys(name for f in findings for name in shown(compared(f)))
     return {name: COLORS[k % len(COLORS)] for k, name in enumerate(names)}
 
 
@@ -253,38 +252,3 @@ def plot_claim(result: Result) -> Figure:
     claim = result.claim
     title = f"{claim.id}: {claim.statement} (document {claim.document})"
     return plot_findings(result.findings, title, claim_caption(result))
-
-
-def plot_error_convergence(frame: pd.DataFrame, axes: Axes) -> None:
-    """Draw the error of running means against the number of trajectories.
-
-    Errors are in units of each observable's standard deviation, so that one line,
-    1/sqrt(n), and one band (the widest) serve them all.
-
-    Parameters
-    ----------
-    frame : DataFrame
-        Columns n_traj, observable, rms_error, rms_mcse_expected, expected_low and
-        expected_high. Observables that no trajectory changes are left out.
-    axes : Axes
-        Where to draw.
-    """
-    random = frame[frame["rms_mcse_expected"] > 0]
-    n = random["n_traj"].unique()
-    relative = random.assign(root=random["n_traj"] ** -0.5)
-    columns = ["rms_error", "expected_low", "expected_high"]
-    unit = relative["rms_mcse_expected"] / relative["root"]
-    relative[columns] = relative[columns].div(unit, axis=0)
-    low = relative.groupby("n_traj")["expected_low"].min()
-    high = relative.groupby("n_traj")["expected_high"].max()
-    axes.fill_between(n, low, high, color="0.88", lw=0, label="95 % of runs")
-    axes.plot(n, n**-0.5, color="0.3", lw=1.2, label="1/√n")
-    for name, color in zip(
-        _shown(list(random["observable"].unique())), COLORS, strict=False
-    ):
-        error = relative.loc[relative["observable"] == name, "rms_error"]
-        axes.plot(n, error, "o-", color=color, ms=5, mfc="white", lw=0.5)
-        axes.lines[-1].set_label(typeset(name))
-    axes.set(xscale="log", yscale="log", xlabel="number of trajectories n")
-    axes.set_ylabel("rms error of the mean / sd of one trajectory")
-    axes.legend(fontsize=9.5, frameon=False)

@@ -10,14 +10,15 @@ import numpy as np
 from stochq.arrays import Floats
 from stochq.captions import typeset
 from stochq.orders import Convergence, ErrorCurve
-from stochq.plots.findings import COLORS, plot_error_convergence
+from stochq.plots.findings import COLORS
+from stochq.plots.sampling import plot_error_convergence
 
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["plot_errors", "plot_orders"]
+__all__ = ["plot_convergence", "plot_errors", "plot_orders"]
 
 #: Inches of the figure.
 WIDTH, HEIGHT = 10.4, 4.2
@@ -168,6 +169,35 @@ def _weak_handles(studies: Sequence[Convergence]) -> list[Any]:
         return []
     squares = {"marker": "s", "mfc": "white", "ms": 4.5}
     return [_entry("0.4", "", "sampled, ±2 std. errors", **squares)]
+
+
+def plot_convergence(study: Convergence, axes: Axes) -> None:
+    """Draw all errors of one study against dt, with the orders that were fitted.
+
+    Strong and weak errors have a color each; exact weak errors are disks, sampled ones
+    squares. Bars are two standard errors, hollow points do not count, and a dashed line
+    has the declared order.
+
+    Parameters
+    ----------
+    study : Convergence
+        From `convergence`.
+    axes : Axes
+        Where to draw.
+    """
+    handles = []
+    for (kind, curve), color in zip(study.curves.items(), COLORS, strict=False):
+        sampled = kind == "weak, sampled" and study.weak is not None
+        look = {"marker": "s", "mfc": "white"} if sampled else {"marker": "o"}
+        label = f"{kind}: {_orders(curve)}"
+        handles.append(_entry(color, "" if sampled else "-", label, ms=5, **look))
+        if curve.shown.any():
+            _draw_curve(axes, curve, color, sampled=sampled)
+    axes.set_xlabel("time step dt  (ħ = 1)")
+    axes.set_ylabel("error  (weak: / range of observable)")
+    _scale(axes, study.dts)
+    _explain(axes, handles)
+    axes.set_title(typeset(f"{type(study.scheme).__name__}: {study.model}"), loc="left")
 
 
 def plot_orders(

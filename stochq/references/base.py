@@ -45,6 +45,14 @@ def _as_curves(values: Any, argument: str, shape: tuple[int, int]) -> Floats:
     return read_only(array.astype(np.float64))
 
 
+def _as_errors(mcse: Any, shape: tuple[int, int]) -> Floats:
+    """Return standard errors (O, T), none of them negative."""
+    errors = _as_curves(mcse, "mcse", shape)
+    if (errors < 0).any():
+        raise ModelError(f"`mcse` must not be negative, but contains {errors.min():g}")
+    return errors
+
+
 @dataclass(frozen=True, eq=False)
 class Reference:
     r"""Mean values that an ensemble must reproduce, and how accurate they are.
@@ -66,6 +74,9 @@ class Reference:
         Where the values come from.
     sensitivity : mapping of str to array_like of shape (O, T), optional
         :math:`\partial \text{values} / \partial \ln(\text{rate})` for named rates.
+    mcse : array_like, shape (O, T), optional
+        Standard errors of `values`, where they were sampled themselves: by another
+        program, or as a multilevel estimate.
 
     Raises
     ------
@@ -79,6 +90,7 @@ class Reference:
     error: float = 0.0
     method: str = "given"
     sensitivity: Mapping[str, Floats] = field(default_factory=dict)
+    mcse: Floats | None = None
 
     __getstate__ = state_of
     __setstate__ = restore
@@ -96,6 +108,8 @@ class Reference:
         object.__setattr__(self, "values", _as_curves(self.values, "values", shape))
         object.__setattr__(self, "error", positive_rate(self.error, "error"))
         object.__setattr__(self, "sensitivity", MappingProxyType(sensitivity))
+        if self.mcse is not None:
+            object.__setattr__(self, "mcse", _as_errors(self.mcse, shape))
 
     def __repr__(self) -> str:
         """Say what it is, in one line."""

@@ -60,6 +60,7 @@ def one_line(capsys):
         (["verify", "--seed", "1_0"], "`--seed` must be an integer >= 0, but is 1_0"),
         (["verify", "--shard", "3/2"], "`--shard` must be i/n with 1 <= i <= n, the"),
         (["verify", "--shard", "1/2/3"], "`--shard` must be i/n with"),
+        (["verify", "--shard", "1/2", "--report"], "`--report` must go with all traj"),
         (["verify", "--shard", "1/99999999"], "leave none for shard 1; use at most"),
         (["verify", "--backend", "mpi"], "must be one of threading, loky, multiproc"),
         (["verify", "--backend", "dask"], "go together, but the scheduler is missing"),
@@ -89,6 +90,9 @@ def one_line(capsys):
         (["run", "none.toml", "--out", "x"], "cannot read none.toml: No such file"),
         (["run", __file__, "--out", "x"], "must be a TOML file"),
         (["run", "none.toml"], "required: --out"),
+        (["show"], "required: ID"),
+        (["show", "D33"], "a claim must be an id or a document, but is 'D33'; did you"),
+        (["report", "none"], "none must be the --out folder of stochq verify, but has"),
         (["frobnicate"], "invalid choice: 'frobnicate'"),
         ([], "required: COMMAND"),
     ],
@@ -133,7 +137,7 @@ def test_verify_exits_1_when_a_claim_is_not_as_recorded(capsys, tmp_path):
 def test_one_level_is_shared_by_the_readings_of_a_run(tmp_path):
     claims = [small_claim(), small_claim(id="M9")]
     main(["verify", "--out", str(tmp_path)], claims)
-    records = json.loads((tmp_path / "verdicts.json").read_text())
+    records = json.loads((tmp_path / "verdicts.json").read_text())["claims"]
     levels = [v["alpha"] for r in records for c in r["cases"] for v in c["verdicts"]]
     assert levels == [1e-3 / 4] * 4
 
@@ -220,7 +224,8 @@ def test_help_and_version_do_not_wait_for_the_numerics():
         "import sys; from stochq.cli import main\n"
         "try: main(['--version'])\n"
         "except SystemExit: pass\n"
-        "print(sorted({'numba', 'scipy', 'pandas', 'matplotlib'} & set(sys.modules)))"
+        "heavy = {'numba', 'scipy', 'pandas', 'matplotlib', 'jinja2'}\n"
+        "print(sorted(heavy & set(sys.modules)))"
     )
     done = subprocess.run(
         [sys.executable, "-c", code],

@@ -10,8 +10,8 @@ from matplotlib.figure import Figure
 from stochq.captions import probability, typeset
 from stochq.claims import check_claim
 from stochq.documents import all_claims
-from stochq.execute import error_frame
 from stochq.files import write_figure
+from stochq.frames import error_frame
 from stochq.plots import plot_claim, plot_error_convergence, plot_finding
 
 

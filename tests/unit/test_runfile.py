@@ -6,7 +6,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from stochq.execute import error_frame, execute_run
+from stochq.execute import execute_run
+from stochq.frames import error_frame
 from stochq.references import master_equation
 from stochq.runfile import RunFileError, load_run
 from stochq.running.stopping import Tolerance

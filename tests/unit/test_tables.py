@@ -10,7 +10,7 @@ import pytest
 from stochq.claims import check_claim
 from stochq.documents import all_claims
 from stochq.files import VERDICT_DIGITS, write_json, write_table
-from stochq.tables import claim_frame, format_table, verdict_records, verdict_table
+from stochq.tables import claim_frame, format_table, verdict_table
 
 
 def small_claim(n_traj=1024, **changes):
@@ -54,24 +54,10 @@ def test_verdicts_are_the_same_bytes_but_for_the_last_column(result, tmp_path):
     assert texts[0] == texts[1]
 
 
-def test_records_are_strict_json_with_every_verdict(result, tmp_path):
-    def refuse(token):
-        raise AssertionError(f"{token} is not strict JSON")
-
-    write_json(tmp_path / "v.json", verdict_records([result]))
-    text = (tmp_path / "v.json").read_text()
-    (record,) = json.loads(text, parse_constant=refuse)
-    (case,) = record["cases"]
-    assert [v["says"] for v in case["verdicts"]] == ["document", "correction"]
-    assert [v["status"] for v in case["verdicts"]] == ["fail", "pass"]
-    assert case["n_traj"] == 1024
-    assert case["scheme"].startswith("Strang(dt=")
-    assert set(case["versions"]) >= {"numpy", "scipy", "numba", "stochq"}
-
-
-def test_json_writes_what_is_not_a_number_as_null_or_string(tmp_path):
-    write_json(tmp_path / "x.json", {"a": [np.nan, np.inf, np.float64(-np.inf)]})
-    assert json.loads((tmp_path / "x.json").read_text()) == {"a": [None, "inf", "-inf"]}
+def test_json_writes_what_is_not_a_number_as_null(tmp_path):
+    write_json(tmp_path / "x.json", {"a": [np.nan, np.inf, np.float64(-np.inf), 1.5]})
+    text = (tmp_path / "x.json").read_text()
+    assert json.loads(text) == {"a": [None, None, None, 1.5]}
 
 
 def test_claim_frame_holds_every_compared_point(result, tmp_path):
@@ -83,10 +69,10 @@ def test_claim_frame_holds_every_compared_point(result, tmp_path):
     assert np.array_equal(half["mcse_mean"], finding.ensemble.mcse.ravel())
     reference = finding.case.readings[1].reference
     assert np.array_equal(half["reference"], reference.values.ravel())
-    # the errors of z allow for rare events, so they are a little larger
+    # deviates are corrected for the skewness of the means
     moving = half[half["time"] > 0]
     plain = (moving["mean"] - moving["reference"]) / moving["mcse_mean"]
-    assert (moving["z"] / plain).between(0.5, 1 + 1e-12).all()
+    assert np.allclose(moving["z"], plain, rtol=0.05, atol=0.05)
     write_table(tmp_path / "c.csv", frame)
     back = pd.read_csv(tmp_path / "c.csv", dtype=str)
     for column in ("time", "mean", "sd", "mcse_mean", "reference", "z"):
