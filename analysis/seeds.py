@@ -26,8 +26,10 @@ from stochq.claims import (
     Result,
     check_claim,
     count_readings,
+    judge_together,
 )
 from stochq.documents import all_claims
+from stochq.evidence.family import holm_adjusted
 
 ROOT = Path(__file__).parents[1]
 SAVE = ROOT / "analysis" / "results" / "seeds.csv"
@@ -36,20 +38,6 @@ SEEDS, FIRST = 50, 1
 
 #: Probability with which a suite that keeps its level is blamed.
 BLAME = 1e-3
-
-
-def holm(p: np.ndarray) -> np.ndarray:
-    r"""Return p-values adjusted for a family, shape (m,).
-
-    .. math:: \tilde p_{(i)} = \max_{j \le i} \min\bigl(1, (m - j + 1)\, p_{(j)}\bigr)
-
-    Source: S. Holm, Scand. J. Statist. 6, 65 (1979).
-    """
-    order = np.argsort(p)
-    steps = np.arange(p.size, 0, -1) * p[order]
-    adjusted = np.empty_like(p)
-    adjusted[order] = np.minimum(np.maximum.accumulate(steps), 1.0)
-    return adjusted
 
 
 def readings(results: Sequence[Result]) -> tuple[np.ndarray, np.ndarray]:
@@ -69,7 +57,7 @@ def readings(results: Sequence[Result]) -> tuple[np.ndarray, np.ndarray]:
 def row_of(seed: int, results: Sequence[Result], seconds: float) -> dict:
     """Return the row of one seed."""
     p, true = readings(results)
-    adjusted = holm(p)[true]
+    adjusted = holm_adjusted(p)[true]
     return {
         "seed": seed,
         "claims": len(results),
@@ -79,7 +67,7 @@ def row_of(seed: int, results: Sequence[Result], seconds: float) -> dict:
         "smallest_p": float(p[true].min()),
         "adjusted_p": float(adjusted.min()),
         "false_alarms": int((adjusted < FAMILY_ALPHA).sum()),
-        "false_passed": int((holm(p)[~true] >= FAMILY_ALPHA).sum()),
+        "false_passed": int((holm_adjusted(p)[~true] >= FAMILY_ALPHA).sum()),
         "not_as_recorded": " ".join(r.claim.id for r in results if not r.as_recorded),
         "seconds": round(seconds, 1),
     }
@@ -93,7 +81,7 @@ def run(seed: int, claims: Sequence[Claim], n_jobs: int) -> dict:
         check_claim(claim, seed=seed, n_jobs=n_jobs, alpha=alpha, progress=False)
         for claim in claims
     ]
-    return row_of(seed, results, time.perf_counter() - start)
+    return row_of(seed, judge_together(results), time.perf_counter() - start)
 
 
 def done(path: Path) -> set[int]:

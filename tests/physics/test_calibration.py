@@ -11,7 +11,7 @@ from model_classes import CLASSES, TIMES, class_named
 from power import ALPHA, agrees, detectable_found, outcomes, score_of, seen_as
 from scipy import stats
 from scipy.special import ndtr, ndtri
-from seeds import acceptable, append, done, holm, row_of, summary
+from seeds import acceptable, append, done, row_of, summary
 
 from stochq import verify
 
@@ -154,11 +154,6 @@ def test_no_rate_could_pass_for_another():
 
 
 # --------------------------------------------------------------------------- seeds
-
-
-def test_adjusted_p_values_are_those_of_holm():
-    found = holm(np.array([0.01, 0.04, 0.03, 0.005]))
-    assert found == pytest.approx([0.03, 0.06, 0.06, 0.02])
 
 
 def results(p_document, p_correction):
