@@ -181,8 +181,9 @@ def _rare_events(ensemble: Ensemble) -> _Rare:
     One event moves a trajectory's value by at most the range of the observable, or,
     once events have shown what they do, by the largest deviation that any trajectory
     had at any time. Few events stand behind a mean if its skewness says so; or if no
-    more than few of the largest would make its spread, before events have come up or
-    where the kurtosis shows a heavy tail (some trajectories lag far behind the rest).
+    more than few of the largest would make its spread, before events have come up; or
+    where the kurtosis shows a heavy tail and no more than few of the largest so far
+    would make its spread: others may lag behind as far as any did before.
     """
     moments = ensemble.moments
     ranges = ensemble.weight * ensemble.ranges[:, None]
@@ -192,9 +193,10 @@ def _rare_events(ensemble: Ensemble) -> _Rare:
     known = (shown >= 1) & (largest > DUST * ranges) & (moments.events >= HANDFUL)
     size = np.where(known, largest, ranges)
     events = moments.m2 / np.square(np.where(size > 0, size, 1.0))
+    so_far = np.minimum(np.maximum.accumulate(deviation, axis=1), ranges)
     full, few = (
         moments.m2 / np.square(np.where(unit > 0, unit, 1.0)) / FEW
-        for unit in (ranges, np.minimum(largest, ranges))
+        for unit in (ranges, so_far)
     )
     heavy = moments.count * np.square(moments.variance_doubt) + 1 > HEAVY
     share = np.minimum(moments.events / FEW, np.maximum(shown, full))
