@@ -57,7 +57,7 @@ def test_faults_are_planted_against_the_correction(capsys, tmp_path):
     assert set(table.claim) == {"T1"}
     assert set(table.case) == {"jumps"}
     assert set(table.outcome) == {"caught", "equivalent"}
-    assert "rate x 2" in set(physics.fault)  # which is what the document printed
+    assert "rate x 2" in set(table.fault)  # which is what the document printed
     assert code == 0
     assert "T1, jumps\n" in text
     assert f"results in {tmp_path / 'selftest.csv'}" in text
