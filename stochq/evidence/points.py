@@ -28,11 +28,19 @@ __all__ = ["FEW", "Points", "compare", "standardized"]
 #: Deviations below this part of the range are rounding where nothing can fluctuate.
 ROUNDING = 1e-9
 
+#: Spreads below this part of an observable's range are rounding, not events.
+STILL = 1e-12
+
 #: Deviations below this part of an observable's range are rounding anywhere.
 DUST = 1e-14
 
 #: A mean that rests on fewer events than this has no law but that of counts.
 FEW = 25
+
+#: A spread that so many of the largest events would make hides none: where z standard
+#: errors are missing, z sqrt(10) of them would be, which happens with the probability
+#: exp(-z sqrt(10)), less than that of a normal deviate up to z = 5.6.
+HIDING = 10
 
 #: Jumps of one operator, or members of a mixture, that show what they do.
 SHOWN = 100
@@ -195,12 +203,13 @@ def _rare_events(ensemble: Ensemble) -> _Rare:
     events = moments.m2 / np.square(np.where(size > 0, size, 1.0))
     so_far = np.minimum(np.maximum.accumulate(deviation, axis=1), ranges)
     full, few = (
-        moments.m2 / np.square(np.where(unit > 0, unit, 1.0)) / FEW
+        moments.m2 / np.square(np.where(unit > 0, unit, 1.0)) / HIDING
         for unit in (ranges, so_far)
     )
     heavy = moments.count * np.square(moments.variance_doubt) + 1 > HEAVY
     share = np.minimum(moments.events / FEW, np.maximum(shown, full))
     share = np.minimum(share, np.where(heavy, few, np.inf))
+    share = np.where(moments.sd > STILL * ranges, share, 0.0)
     seen_at = np.where(ensemble.deterministic, 1.0, 1.0 / share.clip(1e-300))
     return _Rare(size / moments.count, events, seen_at)
 

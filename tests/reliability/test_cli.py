@@ -139,7 +139,8 @@ def test_one_level_is_shared_by_the_readings_of_a_run(tmp_path):
     main(["verify", "--out", str(tmp_path)], claims)
     records = json.loads((tmp_path / "verdicts.json").read_text())["claims"]
     levels = [v["alpha"] for r in records for c in r["cases"] for v in c["verdicts"]]
-    assert levels == [1e-3 / 4] * 4
+    # two of the four, as the document prints them, are refuted
+    assert levels == [1e-3 / 2] * 4
 
 
 def test_any_number_of_threads_gives_the_same_table(tmp_path):
