@@ -112,7 +112,8 @@ if TYPE_CHECKING:
         Projections,
         UnitaryNoise,
     )
-    from stochq.verdict import Verdict, verify, verify_together
+    from stochq.verdict import Verdict
+    from stochq.verification import verify, verify_together
 
 __all__ = [
     "Alternating",
@@ -325,7 +326,8 @@ _HOMES = {
         "Projections",
         "UnitaryNoise",
     ),
-    "verdict": ("Verdict", "verify", "verify_together"),
+    "verdict": ("Verdict",),
+    "verification": ("verify", "verify_together"),
 }
 
 

@@ -24,7 +24,8 @@ from stochq.model import Model
 from stochq.references import Reference
 from stochq.simulation import simulate
 from stochq.unravelings import Choice
-from stochq.verdict import Verdict, verify
+from stochq.verdict import Verdict
+from stochq.verification import verify
 
 __all__ = [
     "FAMILY_ALPHA",

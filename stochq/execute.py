@@ -19,7 +19,8 @@ from stochq.runfile import RunFile
 from stochq.running.stopping import Goal
 from stochq.setting import setting_of, stored_scheme
 from stochq.tables import verdict_record
-from stochq.verdict import Verdict, verify
+from stochq.verdict import Verdict
+from stochq.verification import verify
 
 __all__ = ["RUN_FILE", "TRAJECTORIES", "execute_run", "sample_run"]
 

@@ -41,7 +41,8 @@ from stochq.setting import Setting, setting_of
 from stochq.streams import child_seed
 from stochq.trials import Outcome, SelfTest, Trial
 from stochq.unravelings import Choice
-from stochq.verdict import Verdict, verify
+from stochq.verdict import Verdict
+from stochq.verification import verify
 
 __all__ = ["planted_faults", "selftest"]
 

@@ -17,7 +17,8 @@ from stochq.references import Reference, master_equation
 from stochq.schemes import Scheme
 from stochq.simulation import simulate
 from stochq.unravelings import Choice
-from stochq.verdict import Verdict, verify
+from stochq.verdict import Verdict
+from stochq.verification import verify
 
 __all__ = ["assert_agree", "assert_matches_master"]
 

@@ -14,7 +14,8 @@ from stochq.model import ComplexWhiteNoise, Dissipator, Model, WhiteNoise
 from stochq.references import Reference
 from stochq.simulation import simulate
 from stochq.states import Occupations
-from stochq.verdict import Verdict, verify
+from stochq.verdict import Verdict
+from stochq.verification import verify
 
 #: False-alarm probability of every statistical test.
 ALPHA = 1e-6

@@ -40,6 +40,7 @@ LAYERS = [
     {"faults", "folders"},
     {"evidence"},
     {"advisor", "mlmc", "orders", "problems", "verdict"},
+    {"verification"},
     {"trials"},
     {"claims", "frames", "selftests", "testing"},
     {"captions", "documents", "execute", "files", "formulas", "plots", "runfile"}

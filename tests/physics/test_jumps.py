@@ -32,7 +32,7 @@ from stochq.references import Reference, master_equation
 from stochq.schemes import Exact, Strang
 from stochq.schemes.flow import CONDITION_LIMIT, jump_flow
 from stochq.simulation import simulate
-from stochq.verdict import verify
+from stochq.verification import verify
 
 EPS = np.finfo(float).eps
 TIMES = np.linspace(0, 4, 9)

@@ -27,7 +27,7 @@ from stochq.schemes import EulerMaruyama, Heun, Strang
 from stochq.simulation import simulate
 from stochq.states import Orbitals
 from stochq.unravelings import Jump
-from stochq.verdict import verify
+from stochq.verification import verify
 
 TIMES = np.linspace(0, 2, 9)
 SHORT = np.linspace(0, 2, 4)

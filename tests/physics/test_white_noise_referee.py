@@ -32,7 +32,7 @@ from stochq.schemes import (
 from stochq.schemes.traits import grid_for, path_grid
 from stochq.simulation import simulate
 from stochq.unravelings import UnitaryNoise
-from stochq.verdict import verify
+from stochq.verification import verify
 
 PAULIS = Model(
     noise=WhiteNoise([SX, SY, SZ], rate=[0.5, 0.5, 0.5], name="n"),

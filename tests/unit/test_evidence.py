@@ -24,7 +24,7 @@ from stochq.model import Model
 from stochq.references import Reference, master_equation
 from stochq.schemes import EulerMaruyama
 from stochq.simulation import simulate
-from stochq.verdict import verify, verify_together
+from stochq.verification import verify, verify_together
 
 TIMES = np.linspace(0, 2, 9)
 

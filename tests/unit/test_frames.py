@@ -16,7 +16,7 @@ from stochq.references import Reference, master_equation
 from stochq.schemes import Heun
 from stochq.simulation import simulate
 from stochq.tables import claim_frame
-from stochq.verdict import verify
+from stochq.verification import verify
 
 TIMES = np.array([0.0, 0.3, 0.6, 1.0])
 MODEL = Model(

@@ -30,7 +30,7 @@ from stochq.schemes import (
 from stochq.simulation import simulate
 from stochq.states import Orbitals
 from stochq.unravelings import UnitaryNoise
-from stochq.verdict import verify
+from stochq.verification import verify
 
 EPS = np.finfo(float).eps
 TIMES = np.linspace(0, 2, 5)

@@ -28,7 +28,7 @@ from stochq.schemes import (
 )
 from stochq.simulation import simulate
 from stochq.states import Orbitals
-from stochq.verdict import verify
+from stochq.verification import verify
 
 EPS = np.finfo(float).eps
 TIMES = np.array([0.0, 0.5, 1.0])

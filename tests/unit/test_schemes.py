@@ -45,7 +45,7 @@ from stochq.schemes.explicit import Recipe, prepare_explicit
 from stochq.schemes.traits import Traits, step_grid
 from stochq.simulation import simulate
 from stochq.streams import normals
-from stochq.verdict import verify
+from stochq.verification import verify
 
 EPS = np.finfo(float).eps
 SEED = 23

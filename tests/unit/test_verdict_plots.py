@@ -27,7 +27,7 @@ from stochq.schemes import Heun
 from stochq.simulation import simulate
 from stochq.statistics.sequences import confidence_sequence
 from stochq.statistics.uniforms import uniform_bands
-from stochq.verdict import verify
+from stochq.verification import verify
 
 TIMES = np.linspace(0, 1, 5)
 MODEL = Model(
