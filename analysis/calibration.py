@@ -272,4 +272,6 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    import calibration as module  # so that other processes find its functions
+
+    sys.exit(module.main())

@@ -274,4 +274,6 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    import power as module  # so that other processes find its functions
+
+    sys.exit(module.main())

@@ -6,7 +6,7 @@ A point is one observable at one time.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -21,39 +21,13 @@ from stochq.evidence.deviates import (
     surely_caught,
     without_skewness,
 )
+from stochq.evidence.rare import DUST, HANDFUL, Rare, rare_events
 from stochq.references import Reference
 
-__all__ = ["FEW", "Points", "compare", "standardized"]
+__all__ = ["Points", "compare", "standardized"]
 
 #: Deviations below this part of the range are rounding where nothing can fluctuate.
 ROUNDING = 1e-9
-
-#: Spreads below this part of an observable's range are rounding, not events.
-STILL = 1e-12
-
-#: Deviations below this part of an observable's range are rounding anywhere.
-DUST = 1e-14
-
-#: A mean that rests on fewer events than this has no law but that of counts.
-FEW = 25
-
-#: A spread that so many of the largest events would make hides none: where z standard
-#: errors are missing, z sqrt(10) of them would be, which happens with the probability
-#: exp(-z sqrt(10)), less than that of a normal deviate up to z = 5.6.
-HIDING = 10
-
-#: Jumps of one operator, or members of a mixture, that show what they do.
-SHOWN = 100
-
-#: Kurtosis above which a law may have a tail that the sample does not show; a normal
-#: law has 3, its square 15.
-HEAVY = 20
-
-#: So many jumps that nothing hides behind them.
-MANY = 2**62
-
-#: Fewer events than this do not show how large events are.
-HANDFUL = 10
 
 #: Events that may be missing where few are expected, in the square of an error.
 MISSED = 16
@@ -138,18 +112,6 @@ class Points:
         )
 
 
-class _Rare(NamedTuple):
-    """What is known of rare events (O, T).
-
-    ``size`` is how much one event moves the mean, ``events`` how many of that size make
-    the spread, ``seen_at`` how many times as many trajectories would show them.
-    """
-
-    size: Floats
-    events: Floats
-    seen_at: Floats
-
-
 def _columns(ensemble: Ensemble, reference: Reference) -> tuple[list[int], list[int]]:
     """Return the observables and times of the ensemble that the reference covers."""
     missing = set(reference.names) - set(ensemble.names)
@@ -169,49 +131,6 @@ def _columns(ensemble: Ensemble, reference: Reference) -> tuple[list[int], list[
             f"{reference.times[spacing.min(axis=0).argmax()]:g} is not among them"
         )
     return [ensemble.names.index(name) for name in reference.names], nearest.tolist()
-
-
-def _shown(ensemble: Ensemble) -> Floats:
-    """Return how often the rarest kind of event has come up, in units of `SHOWN` (T,).
-
-    That is every jump operator, and every member of a mixed initial state. Noise and
-    monitors move every trajectory and have no events that could be missed.
-    """
-    members = ensemble.dynamics.initial.probabilities * ensemble.moments.count
-    rarest = min(members) if len(members) > 1 else np.inf
-    found: Floats = np.minimum(ensemble.jumps.min(axis=0, initial=MANY), rarest) / SHOWN
-    return found
-
-
-def _rare_events(ensemble: Ensemble) -> _Rare:
-    """Return what is known of events that may have been missed.
-
-    One event moves a trajectory's value by at most the range of the observable, or,
-    once events have shown what they do, by the largest deviation that any trajectory
-    had at any time. Few events stand behind a mean if its skewness says so; or if no
-    more than few of the largest would make its spread, before events have come up; or
-    where the kurtosis shows a heavy tail and no more than few of the largest so far
-    would make its spread: others may lag behind as far as any did before.
-    """
-    moments = ensemble.moments
-    ranges = ensemble.weight * ensemble.ranges[:, None]
-    deviation = np.maximum(moments.high - moments.mean, moments.mean - moments.low)
-    largest = deviation.max(axis=1, keepdims=True)
-    shown = _shown(ensemble)
-    known = (shown >= 1) & (largest > DUST * ranges) & (moments.events >= HANDFUL)
-    size = np.where(known, largest, ranges)
-    events = moments.m2 / np.square(np.where(size > 0, size, 1.0))
-    so_far = np.minimum(np.maximum.accumulate(deviation, axis=1), ranges)
-    full, few = (
-        moments.m2 / np.square(np.where(unit > 0, unit, 1.0)) / HIDING
-        for unit in (ranges, so_far)
-    )
-    heavy = moments.count * np.square(moments.variance_doubt) + 1 > HEAVY
-    share = np.minimum(moments.events / FEW, np.maximum(shown, full))
-    share = np.minimum(share, np.where(heavy, few, np.inf))
-    share = np.where(moments.sd > STILL * ranges, share, 0.0)
-    seen_at = np.where(ensemble.deterministic, 1.0, 1.0 / share.clip(1e-300))
-    return _Rare(size / moments.count, events, seen_at)
 
 
 def _unknown(ensemble: Ensemble) -> Any:
@@ -262,7 +181,7 @@ def compare(ensemble: Ensemble, reference: Reference, bias: KnownBias) -> Points
     rounding = ROUNDING * size[:, None]
     dust = ROUNDING * spread[:, None] + DUST * ranges[:, None]
     fixed = ensemble.deterministic[pick]
-    rare = _Rare(*(part[pick] for part in _rare_events(ensemble)))
+    rare = Rare(*(part[pick] for part in rare_events(ensemble)))
     floor = rare.size * np.sqrt(rare.events + MISSED)
     own = np.where(rare.seen_at > 1, floor, ensemble.mcse[pick])
     own = np.where(_unknown(ensemble)[pick], np.inf, own)
