@@ -9,6 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from stochq.files import write_text
+from stochq.report.figures import all_pictures
 from stochq.report.latex import verdicts_latex
 from stochq.report.page import report_html
 from stochq.report.reading import read_verdicts
@@ -43,7 +44,8 @@ def write_report(folder: Path) -> Path:
         If a file of the folder is missing or bad; nothing is written then.
     """
     record = read_verdicts(folder)
-    page, table = report_html(folder, record), verdicts_latex(record)
+    page = report_html(record, all_pictures(folder, record))
+    table = verdicts_latex(record)
     write_text(folder / PAGE, page)
     write_text(folder / TABLE, table)
     return folder / PAGE

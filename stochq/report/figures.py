@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
 
-__all__ = ["Picture", "claim_pictures", "run_pictures"]
+__all__ = ["Picture", "Pictures", "all_pictures"]
 
 
 #: Size of a figure on the page relative to its own pixels (its letters have 11 points
@@ -56,6 +56,33 @@ class Picture(NamedTuple):
         return f"data:image/png;base64,{base64.b64encode(self.data).decode()}"
 
 
+class Pictures(NamedTuple):
+    """All pictures of a page: those of each claim, in its order, and of the run."""
+
+    claims: Sequence[Sequence[Picture]]
+    run: Sequence[Picture]
+
+
+def all_pictures(folder: Path, record: Mapping[str, Any]) -> Pictures:
+    """Return the pictures of a page.
+
+    Parameters
+    ----------
+    folder : Path
+        What ``stochq verify --out`` wrote.
+    record : dict
+        From `read_verdicts`.
+
+    Raises
+    ------
+    ValueError
+        If a figure or a table of the folder is missing or bad.
+    """
+    command = record["run"]["command"]
+    claims = [claim_pictures(folder, claim, command) for claim in record["claims"]]
+    return Pictures(claims, run_pictures(record))
+
+
 def claim_pictures(
     folder: Path, claim: Mapping[str, Any], command: str
 ) -> list[Picture]:
@@ -85,7 +112,7 @@ def claim_pictures(
     return [curves, maps, budget]
 
 
-def run_pictures(folder: Path, record: Mapping[str, Any]) -> list[Picture]:
+def run_pictures(record: Mapping[str, Any]) -> list[Picture]:
     """Return the pictures of all claims together."""
     verdicts = [v for claim in record["claims"] for _, v in _decisive(claim)]
     p_values = [v["p_value"] for v in verdicts if v["p_value"] is not None]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from importlib.resources import files
-from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, StrictUndefined
@@ -13,7 +12,7 @@ from markupsafe import Markup, escape
 
 from stochq.formulas import formula_html, sentence_html
 from stochq.report import numbers
-from stochq.report.figures import claim_pictures, run_pictures
+from stochq.report.figures import Pictures
 from stochq.verdict import BIAS_WORDS
 
 __all__ = ["report_html"]
@@ -69,25 +68,25 @@ def _environment() -> Environment:
     return environment
 
 
-def report_html(folder: Path, record: Mapping[str, Any]) -> str:
+def report_html(record: Mapping[str, Any], pictures: Pictures) -> str:
     """Return the page.
 
     Parameters
     ----------
-    folder : Path
-        What ``stochq verify --out`` wrote; the figures are read from it.
     record : dict
         From `read_verdicts`.
+    pictures : Pictures
+        From `all_pictures`.
     """
-    run, claims = record["run"], record["claims"]
+    claims = record["claims"]
     template = _environment().from_string(_resource("template.html.j2"))
     return template.render(
-        run=run,
+        run=record["run"],
         claims=claims,
         bias_words=BIAS_WORDS,
         style=Markup(_resource("style.css")),
-        pictures={c["id"]: claim_pictures(folder, c, run["command"]) for c in claims},
-        run_pictures=run_pictures(folder, record),
+        pictures=pictures.claims,
+        run_pictures=pictures.run,
         n_traj=sum(claim["summary"]["n_traj"] for claim in claims),
         n_recorded=sum(claim["as_recorded"] for claim in claims),
     )

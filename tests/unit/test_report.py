@@ -24,6 +24,7 @@ from stochq.report import (
     verdicts_schema,
     write_report,
 )
+from stochq.report.figures import all_pictures
 from stochq.report.latex import verdicts_latex
 from stochq.report.numbers import chance, count, deviation, estimate, number, percent
 from stochq.report.page import report_html
@@ -56,6 +57,11 @@ def folder(tmp_path_factory):
 @pytest.fixture(scope="module")
 def record(folder):
     return read_verdicts(folder)
+
+
+@pytest.fixture(scope="module")
+def pictures(folder, record):
+    return all_pictures(folder, record)
 
 
 @pytest.fixture
@@ -161,13 +167,13 @@ def refusal(record):
     return None
 
 
-def test_whatever_is_valid_becomes_a_page(folder, record):
+def test_whatever_is_valid_becomes_a_page(record, pictures):
     """Fields that may be missing, are missing; numbers that may be null, are null."""
     pages = 0
     for path, action in spoiled(record):
         changed = edited(record, path, action, {} if action == "add" else None)
         if refusal(changed) is None and "selected" not in path:
-            assert report_html(folder, changed)
+            assert report_html(changed, pictures)
             assert verdicts_latex(changed)
             pages += 1
     assert pages > 50
@@ -296,16 +302,16 @@ def test_page_says_what_was_found(folder, record):
     assert record["run"]["versions"]["code"] in text
 
 
-def test_both_parts_of_an_error_are_told_apart(folder, record):
+def test_both_parts_of_an_error_are_told_apart(record, pictures):
     changed = copy.deepcopy(record)
     verdict = changed["claims"][0]["cases"][0]["verdicts"][1]
     largest = {"observable": "n_1", "time": 0.5, "value": 2e-3, "half_width": 3e-4}
     verdict |= {"bias": 0.21, "bias_from": "estimate", "largest_bias": largest}
-    text = " ".join(Page(report_html(folder, changed)).text.split())
+    text = " ".join(Page(report_html(changed, pictures)).text.split())
     assert "0.0020 ± 3 × 10−4 for n1 at t = 0.5 0.21 std. errors at most;" in text
     assert "estimated from dt and dt/2 on common paths and taken off" in text
     verdict |= {"bias_from": "unknown", "largest_bias": None}
-    assert "unknown" in Page(report_html(folder, changed)).text
+    assert "unknown" in Page(report_html(changed, pictures)).text
     assert "1024 trajectories" in text
     assert f"fails beyond {number(verdict['critical_z'])} std. errors" in text
 
@@ -317,14 +323,14 @@ def test_the_same_folder_gives_the_same_bytes(folder):
     assert before == after
 
 
-def test_a_run_that_was_stopped_says_so(folder, record):
+def test_a_run_that_was_stopped_says_so(record, pictures):
     part = {**record, "claims": record["claims"][:1]}
-    text = report_html(folder, part)
+    text = report_html(part, pictures)
     assert "1 of its 2 claims have not been judged" in text
-    assert "have not been judged" not in report_html(folder, record)
+    assert "have not been judged" not in report_html(record, pictures)
 
 
-def test_markup_in_the_data_is_text(folder, record):
+def test_markup_in_the_data_is_text(record, pictures):
     """Every text that may hold anything holds markup, the unclosed one included."""
     wrong, attack, count_ = record, '<script>alert("x")</script> & <b>c</b> <img x', 0
     for path, action in spoiled(record):
@@ -337,7 +343,7 @@ def test_markup_in_the_data_is_text(folder, record):
             if refusal(changed) is None:
                 wrong, count_ = changed, count_ + 1
     assert count_ > 30
-    html = report_html(folder, wrong)
+    html = report_html(wrong, pictures)
     assert not re.search("<script|<b>c|<img x", html)
     assert Page(html).open == []
 
