@@ -71,7 +71,13 @@ def test_the_true_error_is_the_one_asked_for(name):
     assert found["rms"] <= found["rms_limit"]
 
 
-@pytest.mark.parametrize("label", ["hidden jumps", "rare jumps, unknown limits"])
+@pytest.mark.parametrize(
+    "label",
+    [
+        "hidden jumps",
+        pytest.param("rare jumps, unknown limits", marks=pytest.mark.slow),
+    ],
+)
 def test_few_events_are_covered_but_not_by_a_naive_rule(label):
     case = next(case for case in study.CASES if case.label == label)
     found = study.coverage(case, seeds=60, seed=3)
