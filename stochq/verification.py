@@ -100,8 +100,11 @@ def verify(
         p = P\bigl(\max_i |Z_i| > \max_i z_i\bigr),\quad Z \sim N(0, R)
 
     over all observables, times and named rates i, with standard errors sigma, step
-    biases b and the correlation R of the means, estimated from batches. Points that no
-    trajectory can change (conserved quantities) must agree to rounding.
+    biases b and the correlation R of the means, estimated from batches. Each z is made
+    the normal deviate of the same probability: by Student's law, without the skewness
+    of the mean, and by a count of events where few of them carry it. Points that no
+    trajectory can change (conserved quantities) must agree to rounding. Trajectories
+    that depend on each other fail.
 
     Parameters
     ----------
