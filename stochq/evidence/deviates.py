@@ -18,9 +18,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from scipy.special import gammaincc, ndtri
-from scipy.stats import norm
-from scipy.stats import t as student
+from scipy.special import gammaincc, gammainccinv, ndtr, ndtri, stdtr, stdtrit
 
 from stochq.arrays import Floats
 
@@ -42,8 +40,7 @@ FAR = 30.0
 def from_student(t: Any, freedom: Any) -> Floats:
     """Return the normal deviate with the tail probability of Student's t."""
     t = np.asarray(t, dtype=np.float64)
-    with np.errstate(divide="ignore"):
-        size = norm.isf(student.sf(np.abs(t), freedom))
+    size = -ndtri(stdtr(freedom, -np.abs(t)))
     size = np.where(np.isinf(size), np.maximum(np.abs(t), FAR), size)
     result: Floats = np.where(t == 0, 0.0, np.sign(t) * size)
     return result
@@ -51,7 +48,7 @@ def from_student(t: Any, freedom: Any) -> Floats:
 
 def surely_caught(critical: float, freedom: Any) -> float:
     """Return the t-statistic, in the mean, of what is caught with 99 % probability."""
-    return float(student.isf(norm.sf(critical), freedom) + ndtri(POWER))
+    return float(ndtri(POWER) - stdtrit(freedom, ndtr(-critical)))
 
 
 def without_skewness(z: Any, skewness: Any) -> Floats:
@@ -92,20 +89,14 @@ def from_events(seen: Any, missing: Any) -> Floats:
         m, the deviation in units of an event.
     """
     seen, missing = np.asarray(seen), np.asarray(missing)
-    with np.errstate(divide="ignore"):
-        z = norm.isf(gammaincc(seen + 1.0, seen + missing))
+    z = -ndtri(gammaincc(seen + 1.0, seen + missing))
     result: Floats = np.where(np.isinf(z) & (z > 0), FAR, z).clip(0.0)
     return result
 
 
 def missable_events(seen: Any, critical: float) -> Floats:
     """Return how many events may be missing before that is caught for sure."""
-    z = critical + float(ndtri(POWER))
     seen = np.asarray(seen, dtype=np.float64)
-    low = np.zeros_like(seen)
-    high: Floats = 10 * np.square(z) + 10 * z * np.sqrt(seen) + 10
-    for _ in range(60):
-        middle = 0.5 * (low + high)
-        beyond = from_events(seen, middle) > z
-        low, high = np.where(beyond, low, middle), np.where(beyond, middle, high)
-    return high
+    chance = ndtr(-(critical + float(ndtri(POWER))))
+    missing: Floats = gammainccinv(seen + 1.0, chance) - seen
+    return missing
