@@ -123,8 +123,11 @@ def describe_claim(claim: Claim) -> str:
     subject = DOCUMENTS.get(claim.document)
     about = f" ({subject})" if subject else ""
     lines = [f"{claim.id}  document {claim.document}{about}", ""]
+    mended = claim.expected == "holds as corrected"
+    headings = {"equation": "corrected"} if mended else {}
     for name in ("statement", "equation", "source", "expected", "reason"):
-        lines += _entry(name, [record[name]] if record[name] else [])
+        heading = headings.get(name, name)
+        lines += _entry(heading, [record[name]] if record[name] else [])
     lines += _entry("references", list(dict.fromkeys(_references(record))))
     lines += _entry("cases", [_case_words(case) for case in record["cases"]])
     return "\n".join([*lines, *_entry("run", [record["command"]])])

@@ -44,9 +44,9 @@ COLUMNS = {
 
 
 def _worst(result: Result) -> tuple[float, float]:
-    """Return the largest deviation and the smallest p of the supporting verdicts."""
-    verdicts = result.supporting
-    return max(v.max_z for v in verdicts), min(v.p_value for v in verdicts)
+    """Return the largest deviation and the p of the verdict with the smallest p."""
+    worst = min(result.supporting, key=lambda v: np.nan_to_num(v.p_value, nan=-1.0))
+    return worst.max_z, worst.p_value
 
 
 def _detectable_rate(result: Result) -> float | None:

@@ -77,8 +77,9 @@ class Verdict:
         Trajectories behind it.
     reasons : tuple of str
         Why it is inconclusive, with the remedy.
-    n_needed : float or None
-        About how many trajectories would decide, if that is what it takes.
+    n_needed : int or None
+        About how many trajectories would decide, if that is what it takes; with a
+        margin of a quarter, since errors differ from run to run.
     dt_needed : float or None
         Which step would decide, if that is what it takes.
     """
@@ -103,7 +104,7 @@ class Verdict:
     resolution: float
     n_traj: int
     reasons: tuple[str, ...]
-    n_needed: float | None = None
+    n_needed: int | None = None
     dt_needed: float | None = None
 
     def explain(self) -> str:
@@ -119,7 +120,7 @@ class Verdict:
         ]
         if not np.any(self.z):
             lines[1] = (
-                "sampling error: none, no compared point differs from its reference"
+                "sampling error: none, or too few events to tell: no point fluctuates"
             )
         if self.bias_from in ("unknown", "given"):
             lines.append(f"step bias: {self.bias_from}")

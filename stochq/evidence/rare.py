@@ -9,7 +9,7 @@ import numpy as np
 from stochq.arrays import Floats
 from stochq.ensemble import Ensemble
 
-__all__ = ["DUST", "HANDFUL", "Rare", "rare_events"]
+__all__ = ["DUST", "HANDFUL", "SHOWN", "Rare", "rare_events"]
 
 #: Spreads below this part of an observable's range are rounding, not events.
 STILL = 1e-12

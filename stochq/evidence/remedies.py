@@ -10,6 +10,7 @@ import numpy as np
 from stochq.ensemble import Ensemble
 from stochq.evidence.biases import KnownBias
 from stochq.evidence.points import Points
+from stochq.evidence.rare import SHOWN
 from stochq.evidence.scores import Score
 
 __all__ = ["FEWEST", "Remedy", "detectable_shift", "remedy"]
@@ -20,6 +21,9 @@ FEWEST = 100
 #: More trajectories than this are no remedy.
 MOST = 1e15
 
+#: By how much more than just enough a remedy is: errors differ from run to run.
+MARGIN = 1.25
+
 #: Part of the resolution that a remedy leaves to the step bias and to its doubt.
 BIAS_PART, DOUBT_PART = 0.5, 0.25
 
@@ -28,7 +32,7 @@ class Remedy(NamedTuple):
     """Reasons in words, and how many trajectories or which step would decide."""
 
     reasons: list[str]
-    n_traj: float | None
+    n_traj: int | None
     dt: float | None
 
 
@@ -73,10 +77,10 @@ def remedy(
     n = ensemble.n_traj
     shift = detectable_shift(points, means, critical)
     reasons = _unknowns(ensemble, bias, points, shift)
-    needed: float | None = None
+    needed: int | None = None
     step: float | None = None
     if n < FEWEST:
-        needed = float(FEWEST)
+        needed = FEWEST
         reasons.append(f"inconclusive: fewer than {FEWEST} trajectories")
     rest = points.allowed - points.doubt
     taken, doubt, sampled, other = (
@@ -85,10 +89,10 @@ def remedy(
     )
     if taken > resolution or (shift > resolution and doubt > 0.5 * resolution):
         if sampled > 0.5 * doubt and taken <= resolution:
-            needed = n * (sampled / (DOUBT_PART * resolution)) ** 2
+            needed = _rounded_up(n * (sampled / (DOUBT_PART * resolution)) ** 2)
             reasons.append(
                 f"inconclusive: the step bias is only known to {doubt:.3g} of scale; "
-                f"about {needed:.2g} trajectories would tell it"
+                f"about {needed} trajectories would tell it"
             )
         else:
             step = _smaller_step(ensemble, taken, doubt, resolution)
@@ -105,11 +109,11 @@ def remedy(
         more = _more_trajectories(points, means, critical, resolution)
         cure = "no number of trajectories would resolve"
         if more is not None:
-            needed = max(n * more, needed or 0.0)
-            cure = f"about {needed:.2g} trajectories would resolve"
+            needed = max(_rounded_up(n * more), FEWEST)
+            cure = f"about {needed} trajectories would resolve"
         reasons.append(
-            f"inconclusive: a shift below {shift:.2%} of scale would go unnoticed"
-            f"{_because(ensemble, points)}; {cure} {resolution:.2%}"
+            f"inconclusive: a shift below {100 * shift:.3g} % of scale would go "
+            f"unnoticed{_because(ensemble, points)}; {cure} {100 * resolution:.3g} %"
         )
     return Remedy(reasons, needed, step)
 
@@ -142,7 +146,10 @@ def _because(ensemble: Ensemble, points: Points) -> str:
         return ""
     rarest = int(ensemble.jumps[:, -1].argmin())
     name, count = ensemble.dynamics.jump_names[rarest], ensemble.jumps[rarest, -1]
-    return f", as means rest on few events ({name!r} came up {count} times)"
+    if count >= SHOWN:
+        return ", as some means rest on few of the trajectories"
+    often = "once" if count == 1 else f"{count} times"
+    return f", as some means rest on few jumps ({name!r} came up {often})"
 
 
 def _smaller_step(
@@ -154,6 +161,12 @@ def _smaller_step(
     if not np.isfinite(dt) or not np.isfinite(excess):
         return None
     return float(dt / excess ** (1.0 / order))
+
+
+def _rounded_up(count: float) -> int:
+    """Return a number of trajectories with a margin, rounded up to two digits."""
+    unit: int = 10 ** max(int(np.log10(MARGIN * count)) - 1, 0)
+    return int(np.ceil(MARGIN * count / unit)) * unit
 
 
 def _more_trajectories(

@@ -33,14 +33,19 @@ NOISE_SIGN = "eta and -eta are equally likely: independent noise has no sign"
 def missing_parts(model: Model) -> list[ModelFault]:
     """Return each dissipator and each channel of noise dropped."""
     faults = [
-        ModelFault("dissipator dropped", label, NOTHING_DONE, faulty)
+        ModelFault(
+            "dissipator dropped", label, NOTHING_DONE, faulty, 0.0, _alone(label)
+        )
         for label, faulty in _each_dissipator(model, lambda d: d.scaled(0.0))
     ]
     for n, noise in enumerate(model.noise):
         for k in range(len(noise.operators)):
             faulty = _with_noise(model, n, _silenced(noise, k))
             label = _label(noise.name, k, len(noise.operators))
-            faults.append(ModelFault("noise dropped", label, NOTHING_DONE, faulty))
+            name = _alone(label)
+            faults.append(
+                ModelFault("noise dropped", label, NOTHING_DONE, faulty, 0.0, name)
+            )
     return faults
 
 
@@ -108,6 +113,11 @@ def wrong_operators(model: Model) -> list[ModelFault]:
 def _label(name: str, k: int, count: int) -> str:
     """Name an operator of a noise or a group."""
     return repr(name) if count == 1 else f"{name!r} {k + 1} of {count}"
+
+
+def _alone(label: str) -> str:
+    """Return the name of an operator that has it for itself, else nothing."""
+    return label[1:-1] if label.endswith("'") else ""
 
 
 def _each_dissipator(

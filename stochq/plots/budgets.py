@@ -81,7 +81,9 @@ def plot_budget(points: pd.DataFrame, axes: Axes, *, resolution: float) -> None:
     axes.set_ylim(len(frame) - 0.4, -0.6)
     axes.set_yticks(places, _rows(frame))
     axes.set_xlabel("error / scale of observable  (rms over times)")
-    axes.legend(fontsize=9, frameon=False, loc="upper left", bbox_to_anchor=(1, 1))
+    axes.legend(
+        fontsize=9, frameon=False, loc="upper left", bbox_to_anchor=(0, -0.16), ncols=2
+    )
 
 
 def _rows(frame: pd.DataFrame) -> list[str]:

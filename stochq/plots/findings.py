@@ -124,16 +124,17 @@ def _frame_residuals(axes: Axes, critical: float, largest: float) -> None:
     axes.axhline(0, color="0.5", lw=0.8, zorder=0.5)
     for level in (-critical, critical):
         axes.axhline(level, color=LIMIT, lw=1.2, ls=":")
-    linear = 2 * max(critical, 1.0)
+    unit, linear = "std. errors", 2 * max(critical, 1.0)
     reach = 1.4 * largest if largest > linear else 1.15 * max(critical, largest, 1.0)
     if largest > linear:
         axes.set_yscale("symlog", linthresh=linear, linscale=1.5)
-        decade = 10 ** int(np.log10(largest))
-        axes.set_yticks([-decade, -5, 0, 5, decade], minor=False)
-        axes.set_yticklabels([f"{tick:g}" for tick in (-decade, -5, 0, 5, decade)])
+        end = float(f"{largest:.1g}")
+        ticks = [-end, -critical, 0, critical, end]
+        axes.set_yticks(ticks, [f"{tick:.3g}" for tick in ticks], minor=False)
         axes.set_yticks([], minor=True)
+        unit += f",\nlog. beyond {linear:.2g}"
     axes.set_ylim(-reach, reach)
-    axes.set_ylabel("residual\n[std. errors]")
+    axes.set_ylabel(f"residual\n[{unit}]")
 
 
 def plot_finding(

@@ -61,7 +61,8 @@ def plot_z_map(verdict: HasDeviations, axes: Axes) -> None:
 
     Colors are symmetric about 0 and end at three times the critical deviation, if not
     before. That one is marked in the color bar, and points beyond it are outlined. Gray
-    points are those that no trajectory changes, or that have no number.
+    points are those that no trajectory changes, that have no number, or at which too
+    few events were seen to tell anything.
 
     Parameters
     ----------
@@ -89,9 +90,8 @@ def plot_z_map(verdict: HasDeviations, axes: Axes) -> None:
     )
     ticks = [-critical, 0, critical]
     bar.set_ticks(ticks, labels=[f"{tick:.3g}".replace("-", "−") for tick in ticks])
-    bar.set_label("z  [std. errors];  lines: p = α")
+    bar.set_label("z")
     bar.ax.hlines([-critical, critical], 0, 1, color="black", lw=1.6)
-    bar.ax.set_title(f"max |z| = {largest:.3g}", fontsize=8.5, loc="right")
     _outline(axes, np.abs(z) > critical)
     _label(axes, verdict.names, verdict.times)
 

@@ -99,13 +99,17 @@ def claim_pictures(
     if any(verdict["critical_z"] is None for _, verdict in pairs):
         return [curves]  # means that are no numbers to draw
     maps = Picture(
-        "Deviations of every observable at every time from what the outcome rests on. "
-        "Outlined: beyond the critical one.",
+        "Deviations of every observable at every time from what the outcome rests on, "
+        "in standard errors, before anything is allowed for. Lines in the bar, and "
+        "outlines: the critical one. Gray: what no trajectory changes, or where too "
+        "few events were seen.",
         f"{claim['id']}: maps of z over observables and times.",
         _png(_z_maps(tables, pairs)),
     )
     budget = Picture(
-        "What the errors of the means consist of, against the resolution asked for.",
+        "What the error of each mean consists of, against the finest resolution that "
+        "is asked for. A verdict sees shifts of a curve of about six errors of its "
+        "mean over the times.",
         f"{claim['id']}: sampling error, step bias and error of the reference.",
         _png(_budget(tables, min(v["resolution"] for _, v in pairs))),
     )

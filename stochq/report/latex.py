@@ -22,7 +22,9 @@ HEADING = (
 )
 
 #: Widths are those of a page in one column; statements are wrapped.
-COLUMNS = r"l>{\raggedright\arraybackslash}p{0.3\linewidth}llrrlr"
+STATEMENT = r">{\raggedright\arraybackslash}p{0.28\linewidth}"
+OUTCOME = r">{\raggedright\arraybackslash}p{0.1\linewidth}"
+COLUMNS = f"l{STATEMENT}{OUTCOME}{OUTCOME}rrlr"
 
 
 def verdicts_latex(record: Mapping[str, Any]) -> str:
@@ -38,13 +40,14 @@ def verdicts_latex(record: Mapping[str, Any]) -> str:
         r"% \usepackage{array,booktabs} in the preamble",
         f"% {run['command']}",
         f"% {run['date']}, sources {run['versions']['code']}",
+        r"{\footnotesize\setlength{\tabcolsep}{4pt}",
         rf"\begin{{tabular}}{{@{{}}{COLUMNS}@{{}}}}",
         r"\toprule",
         _row(HEADING),
         r"\midrule",
         *(_row(_cells(claim)) for claim in record["claims"]),
         r"\bottomrule",
-        r"\end{tabular}",
+        r"\end{tabular}}",
     ]
     return "\n".join([*lines, ""])
 

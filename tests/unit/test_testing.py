@@ -62,7 +62,7 @@ def test_in_pytest_right_models_pass_and_mutants_fail_with_a_message(pytester):
     ]
     small = [
         "E * AssertionError: INCONCLUSIVE: *",
-        "E * about * trajectories would resolve 10.00%",
+        "E * about * trajectories would resolve 10 %",
         "E * a test that could not have seen the fault asked for does not pass",
     ]
     result.stdout.fnmatch_lines(wrong * 3 + small)
