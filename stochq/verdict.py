@@ -44,7 +44,8 @@ class Verdict:
         reference over the times, or the largest spread of single trajectories if that
         is more. The worst observable counts.
     detectable_rate : dict of str to float
-        Smallest relative change of each named rate caught with 99 % probability.
+        Smallest relative change of each named rate caught with 99 % probability, to
+        first order in the change: a size above some 20 % is a rough one.
     rate_error : dict of str to (float, float)
         Estimated relative error of each named rate, and its standard error.
     bias : float

@@ -144,9 +144,8 @@ def verify(
             "`reference` must be a Reference, such as master_equation(...) or "
             f"Reference(times, names, values), but is {type(reference).__name__}"
         )
-    for name, value in (("alpha", alpha), ("resolution", resolution)):
-        if not isinstance(value, (int, float, np.number)) or not 0 < value < 1:
-            raise ModelError(f"`{name}` must be between 0 and 1, but is {value}")
+    _check_number("alpha", alpha)
+    _check_number("resolution", resolution)
     rows = [ensemble.names.index(n) for n in reference.names if n in ensemble.names]
     if lost := _lost(ensemble, rows):
         told = _diverged if min(lost) < len(ensemble.dynamics.observables) else _failed
@@ -162,6 +161,13 @@ def verify(
             "fail", repeated, ensemble, reference, alpha, resolution
         )
     return _judged(ensemble, reference, known, points, alpha, resolution)
+
+
+def _check_number(name: str, value: Any) -> None:
+    """Refuse what is not a real number between 0 and 1."""
+    real = isinstance(value, (int, float, np.integer, np.floating))
+    if not real or not 0 < value < 1:
+        raise ModelError(f"`{name}` must be between 0 and 1, but is {value!r:.60}")
 
 
 def _judged(
@@ -274,7 +280,12 @@ def verify_together(
     ModelError
         As `verify` does.
     """
-    pairs = list(pairs)
+    _check_number("alpha", alpha)
+    if not isinstance(pairs, (list, tuple)):
+        raise ModelError(
+            "`pairs` must be a list of (ensemble, reference) tuples, "
+            f"but is {type(pairs).__name__}"
+        )
     for pair in pairs:
         if not isinstance(pair, tuple) or len(pair) != 2:
             raise ModelError(

@@ -21,7 +21,7 @@ from stochq.evidence.deviates import (
     surely_caught,
     without_skewness,
 )
-from stochq.evidence.rare import DUST, HANDFUL, Rare, rare_events
+from stochq.evidence.rare import DUST, HANDFUL, STILL, Rare, rare_events
 from stochq.references import Reference
 
 __all__ = ["Points", "compare", "standardized"]
@@ -139,7 +139,9 @@ def _unknown(ensemble: Ensemble) -> Any:
     An observable has a range, which says how much unseen events may matter. A function
     that does not state its limits has none until it has fluctuated some times.
     """
-    few = ensemble.moments.events < HANDFUL
+    moments = ensemble.moments
+    size = np.maximum(np.abs(moments.high), np.abs(moments.low))
+    few = (moments.events < HANDFUL) | (moments.sd <= STILL * size)  # or rounding
     return ~ensemble.bounded[:, None] & ~ensemble.deterministic & few
 
 

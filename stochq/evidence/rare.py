@@ -9,7 +9,7 @@ import numpy as np
 from stochq.arrays import Floats
 from stochq.ensemble import Ensemble
 
-__all__ = ["DUST", "HANDFUL", "SHOWN", "Rare", "rare_events"]
+__all__ = ["DUST", "HANDFUL", "SHOWN", "STILL", "Rare", "rare_events"]
 
 #: Spreads below this part of an observable's range are rounding, not events.
 STILL = 1e-12
@@ -27,6 +27,9 @@ HIDING = 10
 
 #: Jumps of one operator, or members of a mixture, that show what they do.
 SHOWN = 100
+
+#: Dimensions in which no observable has narrow peaks.
+SMALL = 4
 
 #: Kurtosis above which a law may have a tail that the sample does not show; a normal
 #: law has 3, its square 15.
@@ -55,8 +58,13 @@ def _shown(ensemble: Ensemble) -> Floats:
     """Return how often the rarest kind of event has come up, in units of `SHOWN` (T,).
 
     That is every jump operator, and every member of a mixed initial state. Noise and
-    monitors move every trajectory and have no events that could be missed.
+    monitors move every trajectory; but in many dimensions an observable may be nearly
+    zero save for few directions, so that their events are not counted, and only a
+    spread as large as they would make shows them.
     """
+    dynamics = ensemble.dynamics
+    if (dynamics.noise or dynamics.monitors) and dynamics.dim > SMALL:
+        return np.zeros(ensemble.times.size)
     members = ensemble.dynamics.initial.probabilities * ensemble.moments.count
     rarest = min(members) if len(members) > 1 else np.inf
     found: Floats = np.minimum(ensemble.jumps.min(axis=0, initial=MANY), rarest) / SHOWN

@@ -38,8 +38,8 @@ def verdicts_latex(record: Mapping[str, Any]) -> str:
     run = record["run"]
     lines = [
         r"% \usepackage{array,booktabs} in the preamble",
-        f"% {run['command']}",
-        f"% {run['date']}, sources {run['versions']['code']}",
+        f"% {_line(run['command'])}",
+        f"% {_line(run['date'])}, sources {_line(run['versions']['code'])}",
         r"{\footnotesize\setlength{\tabcolsep}{4pt}",
         rf"\begin{{tabular}}{{@{{}}{COLUMNS}@{{}}}}",
         r"\toprule",
@@ -50,6 +50,11 @@ def verdicts_latex(record: Mapping[str, Any]) -> str:
         r"\end{tabular}}",
     ]
     return "\n".join([*lines, ""])
+
+
+def _line(text: str) -> str:
+    """Return a text without its line breaks: a comment ends with its line."""
+    return " ".join(text.split())
 
 
 def _row(cells: tuple[str, ...]) -> str:
@@ -70,4 +75,4 @@ def _cells(claim: Mapping[str, Any]) -> tuple[str, ...]:
         short["detectable"],
         count(short["n_traj"]),
     )
-    return tuple(map(sentence_latex, texts))
+    return tuple(sentence_latex(_line(text)) for text in texts)

@@ -6,6 +6,8 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
+import numpy as np
+
 from stochq.frames import POINT_COLUMNS
 from stochq.report.schema import check_verdicts
 
@@ -89,6 +91,20 @@ def read_figure(folder: Path, claim: str, command: str) -> bytes:
     return data
 
 
+def _wrong_numbers(points: pd.DataFrame) -> str:
+    """Say which columns do not hold numbers; some may be empty or infinite."""
+    import pandas as pd
+
+    for name in POINT_COLUMNS[1:]:
+        numbers = pd.to_numeric(points[name].replace("", "nan"), errors="coerce")
+        needed = name in ("time", "mean", "reference", "scale", "z")
+        unread = numbers.isna() & (points[name].astype(str).str.lower() != "")
+        if (needed and not np.isfinite(numbers).all()) or (needed and unread.any()):
+            return f"its column {name} does not hold numbers"
+        points[name] = numbers
+    return ""
+
+
 def read_points(folder: Path, claim: str, command: str, size: int) -> pd.DataFrame:
     """Return every compared point of a claim, from its table.
 
@@ -108,9 +124,10 @@ def read_points(folder: Path, claim: str, command: str, size: int) -> pd.DataFra
 
     path = folder / f"{claim}.csv"
     try:
-        points = pd.read_csv(path)
+        texts = {"case": str, "reading": str, "observable": str}
+        points = pd.read_csv(path, dtype=texts, na_filter=True, keep_default_na=False)
         lost = {"case", "reading", *POINT_COLUMNS} - set(points)
-        wrong = f"it lacks {sorted(lost)}" if lost else ""
+        wrong = f"it lacks {sorted(lost)}" if lost else _wrong_numbers(points)
         if len(points) != size:
             wrong = f"it has {len(points)} points in place of {size}"
     except (OSError, ValueError) as error:  # a parser's error is a ValueError
