@@ -29,6 +29,7 @@ PARTS = ((0, 320), (320, 512), (512, 700))
 def made(tmp_path_factory):
     """Return a finished run in three files."""
     folder = tmp_path_factory.mktemp("made") / "run"
+    run(NAME, 64)  # compiles; a run that takes long is written more often
     for _, stop in PARTS[:-1]:
         run(NAME, stop, checkpoint=folder)
     run(NAME, N_TRAJ, checkpoint=folder)
