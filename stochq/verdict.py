@@ -15,6 +15,9 @@ __all__ = ["BIAS_WORDS", "Status", "Verdict"]
 
 Status = Literal["pass", "fail", "inconclusive"]
 
+#: Errors below this part of the largest are rounding.
+ROUNDING = 1e-9
+
 #: How a step bias became known, in words.
 BIAS_WORDS = {
     "exact": "computed exactly and taken off",
@@ -128,7 +131,8 @@ class Verdict:
         elif self.bias == 0:
             lines.append("step bias: none")
         else:
-            errors = np.where(self.error > 0, self.error, np.inf)
+            moving = self.error > ROUNDING * self.error.max()
+            errors = np.where(moving, self.error, np.inf)
             doubt = float((self.bias_error / errors).max())
             lines.append(
                 f"step bias: at most {self.bias:.3g} standard errors, "

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+import scipy.sparse as sp
 
 from stochq.arrays import Floats
 from stochq.ensemble import Ensemble
@@ -30,6 +31,9 @@ SHOWN = 100
 
 #: Dimensions in which no observable has narrow peaks.
 SMALL = 4
+
+#: Part of all directions that may be few.
+DIRECTIONS = 0.25
 
 #: Kurtosis above which a law may have a tail that the sample does not show; a normal
 #: law has 3, its square 15.
@@ -57,18 +61,38 @@ class Rare(NamedTuple):
 def _shown(ensemble: Ensemble) -> Floats:
     """Return how often the rarest kind of event has come up, in units of `SHOWN` (T,).
 
-    That is every jump operator, and every member of a mixed initial state. Noise and
-    monitors move every trajectory; but in many dimensions an observable may be nearly
-    zero save for few directions, so that their events are not counted, and only a
-    spread as large as they would make shows them.
+    That is every jump operator, and every member of a mixed initial state.
     """
-    dynamics = ensemble.dynamics
-    if (dynamics.noise or dynamics.monitors) and dynamics.dim > SMALL:
-        return np.zeros(ensemble.times.size)
     members = ensemble.dynamics.initial.probabilities * ensemble.moments.count
     rarest = min(members) if len(members) > 1 else np.inf
     found: Floats = np.minimum(ensemble.jumps.min(axis=0, initial=MANY), rarest) / SHOWN
     return found
+
+
+def _narrow(ensemble: Ensemble) -> Any:
+    r"""Return which observables noise may bring far from zero unseen, bool (O, 1).
+
+    Noise and monitors move every trajectory, and have no events that one could count.
+    But an observable that is large in few directions only,
+
+    .. math:: (\mathrm{tr} A^2)^2 / \mathrm{tr} A^4 < d / 4, \qquad
+        A = O - \mathrm{tr}(O) / d,
+
+    such as a fidelity, is nearly constant until a trajectory comes across them: only a
+    spread as large as that makes shows it. Functions of states count as such.
+    """
+    dynamics = ensemble.dynamics
+    moved = bool(dynamics.noise or dynamics.monitors) and dynamics.dim > SMALL
+    narrow = np.full((len(ensemble.names), 1), moved)
+    for o, observable in enumerate(dynamics.observables if moved else ()):
+        centered = observable - observable.trace() / dynamics.dim * sp.eye_array(
+            dynamics.dim
+        )
+        centered = centered / max(float(abs(centered).max()), 1e-300)
+        square = abs(centered @ centered)
+        ratio = square.trace() ** 2 / max(float(square.power(2).sum()), 1e-300)
+        narrow[o] = ratio < DIRECTIONS * dynamics.dim
+    return narrow
 
 
 def rare_events(ensemble: Ensemble) -> Rare:
@@ -85,7 +109,7 @@ def rare_events(ensemble: Ensemble) -> Rare:
     ranges = ensemble.weight * ensemble.ranges[:, None]
     deviation = np.maximum(moments.high - moments.mean, moments.mean - moments.low)
     largest = deviation.max(axis=1, keepdims=True)
-    shown = _shown(ensemble)
+    shown = np.where(_narrow(ensemble), 0.0, _shown(ensemble))
     known = (shown >= 1) & (largest > DUST * ranges) & (moments.events >= HANDFUL)
     size = np.where(known, largest, ranges)
     events = moments.m2 / np.square(np.where(size > 0, size, 1.0))

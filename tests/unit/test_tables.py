@@ -69,10 +69,11 @@ def test_claim_frame_holds_every_compared_point(result, tmp_path):
     assert np.array_equal(half["mcse_mean"], finding.ensemble.mcse.ravel())
     reference = finding.case.readings[1].reference
     assert np.array_equal(half["reference"], reference.values.ravel())
-    # deviates are corrected for the skewness of the means
+    # deviates are without the skewness of the means, and less where events are few
     moving = half[half["time"] > 0]
     plain = (moving["mean"] - moving["reference"]) / moving["mcse_mean"]
-    assert np.allclose(moving["z"], plain, rtol=0.05, atol=0.05)
+    assert (moving["z"].abs() <= 1.05 * plain.abs() + 0.05).all()
+    assert np.isclose(moving["z"], plain, rtol=0.05, atol=0.05).mean() > 0.5
     write_table(tmp_path / "c.csv", frame)
     back = pd.read_csv(tmp_path / "c.csv", dtype=str)
     for column in ("time", "mean", "sd", "mcse_mean", "reference", "z"):
