@@ -220,15 +220,7 @@ def _s2_cases() -> list[Case]:
     names = tuple(f"n_{x}" for x in range(5))
     flat = Reference(late, names, np.full((5, 11), 0.2), error=1e-6)
     return [
-        Case(
-            "spreading, noise",
-            spread,
-            times,
-            # the range of <x^2> is large: fewer could miss how far a packet may get
-            {"quick": 16384, "full": 65536},
-            [law],
-            unraveling=noise,
-        ),
+        Case("spreading, noise", spread, times, n_traj, [law], unraveling=noise),
         Case("profile, noise", sites, times, n_traj, [exact], unraveling=noise),
         Case(
             "late times, jumps",
