@@ -27,7 +27,7 @@ import numpy as np
 import pandas as pd
 from joblib import Parallel, delayed
 from model_classes import CLASSES, ModelClass
-from provenance import header
+from provenance import header, save_table
 from scipy import stats
 
 from stochq import Ensemble, Reference, verify
@@ -261,11 +261,7 @@ def main() -> int:
         )
         print(pd.DataFrame(more).to_string(header=not rows, index=False), flush=True)
         rows += more
-    text = pd.DataFrame(rows).to_csv(
-        index=False, float_format="%.6g", lineterminator="\n"
-    )
-    args.save.parent.mkdir(parents=True, exist_ok=True)
-    args.save.write_text("\n".join([*lines, text]))
+    save_table(args.save, lines, pd.DataFrame(rows))
     draw(found, args.save.with_suffix(".png"))
     print(args.save)
     return 0

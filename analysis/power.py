@@ -25,7 +25,7 @@ import numpy as np
 import pandas as pd
 from joblib import Parallel, delayed
 from model_classes import CLASSES, ModelClass
-from provenance import header
+from provenance import header, save_table
 from scipy import stats
 from scipy.optimize import minimize
 from scipy.special import log_ndtr, ndtr, ndtri
@@ -265,9 +265,7 @@ def main() -> int:
         print(pd.DataFrame(more).to_string(header=not rows, index=False), flush=True)
         rows += more
     table = pd.DataFrame(rows)
-    text = table.to_csv(index=False, float_format="%.6g", lineterminator="\n")
-    args.save.parent.mkdir(parents=True, exist_ok=True)
-    args.save.write_text("\n".join([*lines, text]))
+    save_table(args.save, lines, table)
     draw(table, args.save.with_suffix(".png"))
     print(args.save)
     return 0

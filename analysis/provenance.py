@@ -7,6 +7,8 @@ import subprocess
 from datetime import UTC, datetime
 from pathlib import Path
 
+import pandas as pd
+
 ROOT = Path(__file__).parents[1]
 
 
@@ -27,3 +29,10 @@ def header(command: str, *more: str) -> list[str]:
         f"# date: {datetime.now(UTC):%Y-%m-%d}",
         *(f"# {line}" for line in more),
     ]
+
+
+def save_table(path: Path, lines: list[str], table: pd.DataFrame) -> None:
+    """Write a table below the lines that say what made it."""
+    text = table.to_csv(index=False, float_format="%.6g", lineterminator="\n")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("\n".join([*lines, text]))

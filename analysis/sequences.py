@@ -17,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from provenance import header
+from provenance import header, save_table
 from scipy.stats import binom, norm
 
 from stochq.statistics.sequences import NARROWEST, confidence_sequence
@@ -126,9 +126,7 @@ def main() -> int:
     print(frame.to_string())
     command = f"python analysis/sequences.py --runs {args.runs} --seed {args.seed}"
     lines = header(command, f"seed: {args.seed}")
-    text = frame.to_csv(index=False, float_format="%.6g", lineterminator="\n")
-    args.save.parent.mkdir(parents=True, exist_ok=True)
-    args.save.write_text("\n".join([*lines, text]))
+    save_table(args.save, lines, frame)
     print(args.save)
     return 0
 

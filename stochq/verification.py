@@ -289,8 +289,7 @@ def verify_together(
     for pair in pairs:
         if not isinstance(pair, tuple) or len(pair) != 2:
             raise ModelError(
-                "`pairs` must be (ensemble, reference) tuples, but hold a "
-                f"{type(pair).__name__}"
+                f"`pairs` must be (ensemble, reference) tuples, but hold {pair!r:.60}"
             )
     level, found = alpha / max(len(pairs), 1), list[Verdict]()
     while True:
